@@ -1,0 +1,1 @@
+"""Converts PyTorch models into verified artifacts for edge devices."""

@@ -1,0 +1,87 @@
+"""A model in one format on disk: where it is, what goes in and out, and what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.signature import Signature
+
+if TYPE_CHECKING:
+    from edgeconv.formats.handler import Array
+
+__all__ = ["Artifact", "digest_path", "measure_size"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One file or folder that holds the model.
+
+    Attributes:
+        name: The model's name.
+        format: Format id, for example `tflite`.
+        path: The file, or the folder of a SavedModel.
+        digest: SHA-256 of the content, hexadecimal.
+        signature: Inputs and outputs by name.
+        precision: `float32`, or the recipe it was quantized with.
+        metadata: What is stored inside the file: author, description, versions, source digest, labels.
+        parents: Digests of what it was made from.
+    """
+
+    name: str
+    format: str
+    path: Path
+    digest: str
+    signature: Signature
+    precision: str = "float32"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        return measure_size(self.path)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the artifact on this machine in its own runtime: names in, names out.
+
+        Args:
+            inputs: One array for each input name, with the dtype and shape of the signature.
+
+        Returns:
+            One array for each output name.
+
+        Raises:
+            InvalidInputError: A name, dtype or shape does not fit.
+            MissingDependencyError: The runtime is not installed.
+        """
+        from edgeconv.formats import load_handler
+
+        with load_handler(self.format).open(self.path) as session:
+            return session.run(inputs).outputs
+
+
+def digest_path(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their relative names."""
+    total = hashlib.sha256()
+    if path.is_dir():
+        for item in sorted(p for p in path.rglob("*") if p.is_file()):
+            total.update(item.relative_to(path).as_posix().encode() + b"\0")
+            total.update(bytes.fromhex(digest_path(item)))
+        return total.hexdigest()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def measure_size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if path.is_dir():
+        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    return path.stat().st_size

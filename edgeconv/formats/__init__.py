@@ -1,0 +1,192 @@
+"""The file formats edgeconv reads and writes: one table, one handler module per format.
+
+The table is plain data and costs nothing to import. A handler (`FormatHandler`) knows how to read the
+signature and the metadata of a file of its format, how to put names and metadata into it, and how to run it;
+handlers import their framework inside their functions, and are themselves loaded on first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from edgeconv.errors import InvalidInputError, UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.formats.handler import FormatHandler
+
+__all__ = ["FORMATS", "Format", "detect", "find_format", "load_handler"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One node of the conversion graph.
+
+    Attributes:
+        id: Lower-case id, as users type it.
+        title: As people write it.
+        suffix: What `<name>` is followed by in an output folder.
+        is_directory: Whether an artifact is a folder.
+        is_delivered: Whether users may ask for it with `--to`.
+        handler: `module:attribute` of its `FormatHandler`; empty for what is never a file.
+    """
+
+    id: str
+    title: str
+    suffix: str
+    is_directory: bool = False
+    is_delivered: bool = True
+    handler: str = ""
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(id="torch", title="PyTorch module", suffix="", is_delivered=False),
+    Format(
+        id="torch-export",
+        title="PyTorch exported program",
+        suffix=".pt2",
+        handler="edgeconv.formats.torch_export:HANDLER",
+    ),
+    Format(
+        id="torchscript",
+        title="TorchScript",
+        suffix=".torchscript.pt",
+        handler="edgeconv.formats.torchscript:HANDLER",
+    ),
+    Format(
+        id="edge-graph",
+        title="edgeconv edge graph",
+        suffix=".edge.safetensors",
+        handler="edgeconv.formats.edge_graph:HANDLER",
+    ),
+    Format(id="onnx", title="ONNX", suffix=".onnx", handler="edgeconv.formats.onnx:HANDLER"),
+    Format(
+        id="savedmodel",
+        title="TensorFlow SavedModel",
+        suffix=".savedmodel",
+        is_directory=True,
+        handler="edgeconv.formats.savedmodel:HANDLER",
+    ),
+    Format(
+        id="tflite",
+        title="TensorFlow Lite (LiteRT)",
+        suffix=".tflite",
+        handler="edgeconv.formats.tflite:HANDLER",
+    ),
+)
+
+
+def find_format(format_id: str) -> Format:
+    """The format with this id.
+
+    Raises:
+        UsageError: There is none; the error lists what there is.
+    """
+    for known in FORMATS:
+        if known.id == format_id:
+            return known
+    choices = ", ".join(known.id for known in FORMATS if known.is_delivered)
+    raise UsageError(
+        f"unknown format '{format_id}'", why="no format has this id", hint=f"use one of: {choices}"
+    )
+
+
+def load_handler(format_id: str) -> FormatHandler:
+    """The handler of a format; its module is imported on first use.
+
+    Raises:
+        UsageError: The format is unknown or is never a file.
+    """
+    known = find_format(format_id)
+    if not known.handler:
+        raise UsageError(f"'{format_id}' is not a file format", why="it only lives in memory")
+    module, _, attribute = known.handler.partition(":")
+    return cast("FormatHandler", getattr(import_module(module), attribute))
+
+
+def detect(path: Path) -> Format:
+    """The format of the file or folder at `path`, told from its content, not from its name.
+
+    Raises:
+        InvalidInputError: Missing, empty, or in no format known here.
+    """
+    if not path.exists():
+        raise InvalidInputError(
+            f"'{path}' does not exist", hint="check the path; a factory is written file.py:function"
+        )
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
+            return find_format("savedmodel")
+        raise InvalidInputError(
+            f"'{path}' is a folder, not a model",
+            why="it holds no saved_model.pb, which would make it a SavedModel",
+            hint="name the model file inside it",
+        )
+    return find_format(_detect_file(path))
+
+
+def _detect_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    if not head:
+        raise InvalidInputError(f"'{path}' is empty", hint="download or export the file again")
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if head[:4] == b"PK\x03\x04":
+        return _detect_zip(path)
+    if path.suffix == ".safetensors":
+        return _detect_safetensors(path)
+    if _looks_like_onnx(head):
+        return "onnx"
+    raise InvalidInputError(
+        f"'{path}' is in no format that edgeconv knows",
+        why=f"it starts with {head[:8]!r}",
+        hint="a plain state dict is given with --weights beside a factory: file.py:function",
+    )
+
+
+def _looks_like_onnx(head: bytes) -> bool:
+    # ModelProto: field 1 (ir_version, varint) comes first in every file that ONNX tools write.
+    return head[0] == 0x08 and 0 < head[1] < 0x40 and (head[2] & 0x07) in (0, 2)
+
+
+def _detect_zip(path: Path) -> str:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise InvalidInputError(
+            f"'{path}' is damaged", why=f"{error}", hint="the file is truncated: fetch it again"
+        ) from error
+    inner = {name.partition("/")[2] for name in names}
+    if "archive_format" in inner or "serialized_exported_program.json" in names:
+        return "torch-export"
+    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+        return "torchscript"
+    if "data.pkl" in inner:
+        raise InvalidInputError(
+            f"'{path}' is a PyTorch checkpoint without a model",
+            why="it holds pickled weights, not the code that uses them",
+            hint="give the model as file.py:function and this file with --weights",
+        )
+    raise InvalidInputError(
+        f"'{path}' is a zip archive, but not a model",
+        why="it is neither .pt2 nor TorchScript",
+        hint="give a .pt2, TorchScript, ONNX or TFLite file",
+    )
+
+
+def _detect_safetensors(path: Path) -> str:
+    from edgeconv.graph.file import is_edge_graph
+
+    if is_edge_graph(path):
+        return "edge-graph"
+    raise InvalidInputError(
+        f"'{path}' holds weights without a model",
+        why="a safetensors file has no code",
+        hint="give the model as file.py:function and this file with --weights",
+    )

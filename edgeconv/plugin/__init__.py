@@ -1,0 +1,16 @@
+"""The plugin interface: all that the author of a converter, quantizer, device or target imports."""
+
+from __future__ import annotations
+
+from edgeconv.plugin.converter import ConverterSpec, Cost, EnvironmentSpec, Rejection
+from edgeconv.plugin.job import Job, JobResult, Json
+
+__all__ = [
+    "ConverterSpec",
+    "Cost",
+    "EnvironmentSpec",
+    "Job",
+    "JobResult",
+    "Json",
+    "Rejection",
+]

@@ -1,0 +1,61 @@
+"""A captured model that is still in memory, for the steps that need more than its file.
+
+Tracing to TorchScript and the older ONNX exporter need the module itself, and the lowering can use the program
+without reading it back. Both live in the worker that captured the model: a worker hands every entry function
+a `context`, a dictionary that lasts as long as the process, and the capture step leaves its `LiveCapture`
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+    from torch.export import ExportedProgram
+
+    from edgeconv.errors import EdgeconvError
+    from edgeconv.signature import Signature
+
+__all__ = ["LiveCapture", "find_live", "keep_live"]
+
+_KEY = "edgeconv.live"
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveCapture:
+    """The module, its exported program, and one example for each argument of `forward`, flattened in order.
+
+    Attributes:
+        program_path: The `.pt2` file the program was saved to; tells one capture from another.
+        module: In eval mode, taking its inputs flat and positionally and returning a flat tuple of outputs,
+            both in the order of the signature.
+        program: None when torch.export refused the model.
+        export_error: Why it did.
+        examples: Example inputs in the order of the signature.
+        signature: Names, dtypes, dims.
+    """
+
+    program_path: Path
+    module: nn.Module
+    program: ExportedProgram | None
+    export_error: EdgeconvError | None
+    examples: tuple[Tensor, ...]
+    signature: Signature
+
+
+def keep_live(context: MutableMapping[str, object], live: LiveCapture) -> None:
+    """Leave a captured model for later steps of this process."""
+    context[_KEY] = live
+
+
+def find_live(context: MutableMapping[str, object], program_path: Path) -> LiveCapture | None:
+    """The model captured into `program_path` by this process, or None."""
+    live = context.get(_KEY)
+    if isinstance(live, LiveCapture) and live.program_path == program_path:
+        return live
+    return None
