@@ -1,0 +1,117 @@
+"""Builds a graph operator by operator; shapes and dtypes follow from the operators themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeconv.dims import Size
+from edgeconv.graph.model import Attribute, Constant, Graph, GraphError, Node, Source, Tensor
+from edgeconv.graph.ops import find_op
+from edgeconv.graph.ops.spec import OpSpec
+from edgeconv.signature import Dim, DType
+
+__all__ = ["Builder", "make_node"]
+
+
+def make_node(
+    op: str,
+    inputs: Sequence[Tensor | None],
+    *,
+    names: Sequence[str],
+    attributes: dict[str, Attribute] | None = None,
+    source: Source | None = None,
+) -> Node:
+    """A node with defaults filled in and its outputs inferred; `names` are those of the outputs.
+
+    Raises:
+        GraphError: The inputs or attributes break the operator's rules.
+    """
+    spec = find_op(op)
+    node = Node(
+        op=op,
+        inputs=list(inputs),
+        outputs=[],
+        attributes=_complete(spec, attributes or {}),
+        source=source,
+    )
+    if len(inputs) < spec.arity[0] or len(inputs) > (spec.arity[1] or len(inputs)):
+        raise GraphError(f"'{op}' takes {spec.arity} inputs, not {len(inputs)}")
+    for index, (dtype, shape) in enumerate(spec.infer(node)):
+        name = names[index] if index < len(names) else f"{names[0]}_{index}"
+        node.outputs.append(Tensor(name=name, dtype=dtype, shape=shape, source=source))
+    return node
+
+
+def _complete(spec: OpSpec, given: dict[str, Attribute]) -> dict[str, Attribute]:
+    unknown = [name for name in given if name not in spec.attributes and name not in spec.required]
+    missing = [name for name in spec.required if name not in given]
+    if unknown or missing:
+        raise GraphError(f"'{spec.name}': unknown attributes {unknown}, missing {missing}")
+    return {**spec.attributes, **given}
+
+
+class Builder:
+    """Appends operators to a graph; `source` is set on whatever is appended."""
+
+    def __init__(self, name: str, dims: tuple[Dim, ...] = ()) -> None:
+        self.graph = Graph(name=name, inputs=[], outputs=[], nodes=[], dims=dims)
+        self.source: Source | None = None
+        self.prefix = ""
+        self._taken: set[str] = set()
+
+    def unique_name(self, wish: str) -> str:
+        """`wish`, or `wish_1`, `wish_2`, … when it is taken."""
+        name, count = wish, 0
+        while name in self._taken:
+            count += 1
+            name = f"{wish}_{count}"
+        self._taken.add(name)
+        return name
+
+    def input(self, name: str, dtype: DType, shape: tuple[Size, ...]) -> Tensor:
+        """Declare the next graph input."""
+        tensor = Tensor(name=self.unique_name(name), dtype=dtype, shape=shape)
+        self.graph.inputs.append(tensor)
+        return tensor
+
+    def constant(self, value: Constant, name: str = "") -> Tensor:
+        """A known tensor; the array is kept as it is, not copied."""
+        return Tensor(
+            name=self.unique_name(name or f"{self.prefix or 'value'}/constant"),
+            dtype=DType(value.dtype.name),
+            shape=tuple(value.shape),
+            constant=value,
+            source=self.source,
+        )
+
+    def scalar(self, value: float, dtype: DType) -> Tensor:
+        """A known scalar of a dtype that NumPy has."""
+        return self.constant(np.asarray(value, dtype=np.dtype(dtype.value)))
+
+    def op(self, name: str, *inputs: Tensor | None, **attributes: Attribute) -> Tensor:
+        """Append an operator with one output.
+
+        Returns:
+            The output, its dtype and shape inferred.
+
+        Raises:
+            GraphError: The inputs or attributes break the operator's rules.
+        """
+        return self.node(name, inputs, **attributes).output
+
+    def node(self, name: str, inputs: Sequence[Tensor | None], **attributes: Attribute) -> Node:
+        """Append an operator with any number of outputs."""
+        wish = f"{self.prefix}/{name.lower()}" if self.prefix else name.lower()
+        node = make_node(
+            name,
+            inputs,
+            names=[self.unique_name(wish)],
+            attributes=attributes,
+            source=self.source,
+        )
+        for extra in node.outputs[1:]:
+            extra.name = self.unique_name(extra.name)
+        self.graph.nodes.append(node)
+        return node
