@@ -1,0 +1,101 @@
+"""New tensors. What is static is computed by PyTorch before it gets here, unless it is made like another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeconv.dims import Size, is_static, product
+from edgeconv.graph import Tensor
+from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.registry import Lowering, lower
+
+_MAX_CONSTANT_ELEMENTS = 64
+
+
+def fill(b: LoweringBuilder, value: float | Tensor, shape: Sequence[Size]) -> Tensor:
+    """A tensor of one value: a small constant as it is, a large or dynamic one filled when it runs."""
+    scalar = b.like(value, b.dtype)
+    count = product(shape)
+    if (
+        scalar.constant is not None
+        and is_static(shape)
+        and int(str(count)) <= _MAX_CONSTANT_ELEMENTS
+    ):
+        whole = np.full([int(str(size)) for size in shape], scalar.constant)
+        return b.constant(whole)
+    return b.op("FILL", b.reshape(scalar, ()), shape=tuple(shape))
+
+
+def _filled(value: float, *names: str) -> Lowering:
+    def function(b: LoweringBuilder, *_: object, **__: object) -> Tensor:
+        return fill(b, value, b.shape)
+
+    return Lowering(names, function)
+
+
+zeros = _filled(0, "aten.zeros", "aten.zeros_like", "aten.new_zeros")
+ones = _filled(1, "aten.ones", "aten.ones_like", "aten.new_ones")
+empty = _filled(0, "aten.empty", "aten.empty_like", "aten.new_empty", "aten.empty_permuted")
+
+
+@lower("aten.full", "aten.full_like")
+def full(b: LoweringBuilder, _: object, value: float | Tensor, **__: object) -> Tensor:
+    return fill(b, value, b.shape)
+
+
+@lower("aten.new_full")
+def new_full(b: LoweringBuilder, _: Tensor, size: object, value: float, **__: object) -> Tensor:
+    return fill(b, value, b.shape)
+
+
+@lower("aten.fill")
+def fill_like(b: LoweringBuilder, _: Tensor, value: float | Tensor) -> Tensor:
+    return fill(b, value, b.shape)
+
+
+@lower("aten.zero")
+def zero(b: LoweringBuilder, _: Tensor) -> Tensor:
+    return fill(b, 0, b.shape)
+
+
+@lower("aten.scalar_tensor")
+def scalar_tensor(b: LoweringBuilder, value: Size | float, **_: object) -> Tensor:
+    return b.like(value, b.dtype)
+
+
+@lower("aten.arange.default")
+def arange(b: LoweringBuilder, end: Size, **_: object) -> Tensor:
+    return _arange(b, 0, end, 1)
+
+
+@lower("aten.arange.start", "aten.arange.start_step")
+def arange_start(b: LoweringBuilder, start: Size, end: Size, step: int = 1, **_: object) -> Tensor:
+    return _arange(b, start, end, step)
+
+
+def _arange(b: LoweringBuilder, start: Size, end: Size, step: int) -> Tensor:
+    counted = b.op("RANGE", start=(start,), limit=(end,), delta=(step,), dtype="int32")
+    return b.cast(counted, b.dtype)
+
+
+@lower("aten.triu")
+def triu(b: LoweringBuilder, x: Tensor, diagonal: int = 0) -> Tensor:
+    return _triangle(b, x, diagonal, is_upper=True)
+
+
+@lower("aten.tril")
+def tril(b: LoweringBuilder, x: Tensor, diagonal: int = 0) -> Tensor:
+    return _triangle(b, x, diagonal, is_upper=False)
+
+
+def _triangle(b: LoweringBuilder, x: Tensor, diagonal: int, *, is_upper: bool) -> Tensor:
+    rows, columns = x.shape[-2:]
+    down = b.op("RANGE", start=(0,), limit=(rows,), delta=(1,), dtype="int32")
+    across = b.op(
+        "RANGE", start=(-diagonal,), limit=(columns - diagonal,), delta=(1,), dtype="int32"
+    )
+    left, right = b.reshape(across, (1, columns)), b.reshape(down, (rows, 1))
+    kept = b.op("GREATER_EQUAL" if is_upper else "LESS_EQUAL", left, right)
+    return b.op("SELECT_V2", kept, x, b.like(0, x.dtype))

@@ -1,0 +1,158 @@
+"""Normalization layers in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeconv.dims import product
+from edgeconv.graph import GraphError, Tensor
+from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.registry import lower
+
+
+@lower("aten.batch_norm", "aten._native_batch_norm_legit_no_training", "aten.cudnn_batch_norm")
+def batch_norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    *rest: object,
+) -> Tensor:
+    """One multiplication and one addition with constants, computed in float64."""
+    if running_mean is None or running_var is None:
+        return _normalize_affine(b, x, [0, *range(2, x.rank)], weight, bias, _epsilon(rest))
+    return _scale_and_shift(b, x, (weight, bias), (running_mean, running_var), _epsilon(rest))
+
+
+def _scale_and_shift(
+    b: LoweringBuilder,
+    x: Tensor,
+    affine: tuple[Tensor | None, Tensor | None],
+    statistics: tuple[Tensor, Tensor],
+    epsilon: float,
+) -> Tensor:
+    weight, bias = affine
+    mean, var = (_values(tensor) for tensor in statistics)
+    gain = 1 / np.sqrt(var + epsilon)
+    gain = gain if weight is None else gain * _values(weight)
+    shift = -mean * gain if bias is None else _values(bias) - mean * gain
+    shape = (1, x.shape[1], *([1] * (x.rank - 2)))
+    dtype = np.dtype(x.dtype.value)
+    scaled = b.op("MUL", x, b.reshape(b.constant(gain.astype(dtype)), shape))
+    return b.op("ADD", scaled, b.reshape(b.constant(shift.astype(dtype)), shape))
+
+
+def _epsilon(rest: Sequence[object]) -> float:
+    """batch_norm(…, training, momentum, eps, cudnn); the native form has no `training`."""
+    numbers = [value for value in rest if isinstance(value, float)]
+    return numbers[-1]
+
+
+def _values(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    if tensor.constant is None:
+        raise GraphError("batch norm with statistics that are no constants")
+    return tensor.constant.astype(np.float64)
+
+
+def _normalize(b: LoweringBuilder, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) over axes; the variance is the biased one."""
+    centered = b.op("SUB", x, b.reduce("MEAN", x, axes, keep_dims=True))
+    variance = b.reduce("MEAN", b.op("MUL", centered, centered), axes, keep_dims=True)
+    inverse = b.op("RSQRT", b.op("ADD", variance, b.scalar(epsilon, x.dtype)))
+    return b.op("MUL", centered, inverse)
+
+
+def _affine(b: LoweringBuilder, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is not None:
+        x = b.op("MUL", x, b.cast(weight, x.dtype))
+    return x if bias is None else b.op("ADD", x, b.cast(bias, x.dtype))
+
+
+def _normalize_affine(
+    b: LoweringBuilder,
+    x: Tensor,
+    axes: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    epsilon: float,
+) -> Tensor:
+    """Normalize, then scale and shift by one value for each channel (axis 1)."""
+    shape = (1, x.shape[1], *([1] * (x.rank - 2)))
+    weight, bias = (None if p is None else b.reshape(p, shape) for p in (weight, bias))
+    return _affine(b, _normalize(b, x, axes, epsilon), weight, bias)
+
+
+@lower("aten.layer_norm")
+def layer_norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    *_: object,
+) -> Tensor:
+    """Source: Ba, Kiros, Hinton, "Layer Normalization"."""
+    axes = range(x.rank - len(normalized_shape), x.rank)
+    return _affine(b, _normalize(b, x, axes, eps), weight, bias)
+
+
+@lower("aten.rms_norm")
+def rms_norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    axes = range(x.rank - len(normalized_shape), x.rank)
+    epsilon = float(np.finfo(np.dtype(x.dtype.value)).eps) if eps is None else eps
+    mean = b.reduce("MEAN", b.op("MUL", x, x), axes, keep_dims=True)
+    inverse = b.op("RSQRT", b.op("ADD", mean, b.scalar(epsilon, x.dtype)))
+    return _affine(b, b.op("MUL", x, inverse), weight, None)
+
+
+@lower("aten.group_norm")
+def group_norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    *_: object,
+) -> Tensor:
+    """Source: Wu, He, "Group Normalization". One group, or one channel a group, needs no reshape."""
+    channels = x.shape[1]
+    if num_groups == 1:
+        return _normalize_affine(b, x, range(1, x.rank), weight, bias, eps)
+    if num_groups == channels:
+        return _normalize_affine(b, x, range(2, x.rank), weight, bias, eps)
+    grouped = (x.shape[0], num_groups, product(x.shape[1:]) // num_groups)
+    normal = b.reshape(_normalize(b, b.reshape(x, grouped), (2,), eps), x.shape)
+    shape = (1, channels, *([1] * (x.rank - 2)))
+    weight, bias = (None if p is None else b.reshape(p, shape) for p in (weight, bias))
+    return _affine(b, normal, weight, bias)
+
+
+@lower("aten.instance_norm")
+def instance_norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    *_: object,
+) -> Tensor:
+    """Source: Ulyanov et al., "Instance Normalization"."""
+    if not use_input_stats and running_mean is not None and running_var is not None:
+        return _scale_and_shift(b, x, (weight, bias), (running_mean, running_var), eps)
+    return _normalize_affine(b, x, range(2, x.rank), weight, bias, eps)

@@ -1,0 +1,259 @@
+"""Reductions, arg-reductions, and what runs along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeconv.dims import product
+from edgeconv.graph import GraphError, Tensor
+from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.activation import over_last_axis
+from edgeconv.lowering.families.comparison import as_bool
+from edgeconv.lowering.registry import Lowering, lower
+from edgeconv.signature import DType
+
+Axes = int | Sequence[int] | None
+
+
+def axes_of(dim: Axes, rank: int) -> list[int]:
+    """PyTorch's `dim`: none or an empty list means all axes."""
+    chosen = [dim] if isinstance(dim, int) else list(dim or [])
+    return [axis % rank for axis in chosen] if rank and chosen else list(range(rank))
+
+
+def _reduction(op: str, *names: str) -> Lowering:
+    def function(
+        b: LoweringBuilder,
+        x: Tensor,
+        dim: Axes = None,
+        keepdim: bool = False,
+        **_: object,
+    ) -> Tensor:
+        return b.reduce(op, b.cast(x, b.dtype), axes_of(dim, x.rank), keep_dims=keepdim)
+
+    return Lowering(names, function)
+
+
+total = _reduction("SUM", "aten.sum")
+mean = _reduction("MEAN", "aten.mean")
+amax = _reduction("REDUCE_MAX", "aten.amax", "aten.max.default")
+amin = _reduction("REDUCE_MIN", "aten.amin", "aten.min.default")
+prod = _reduction("REDUCE_PROD", "aten.prod")
+
+
+def _any_or_all(op: str, *names: str) -> Lowering:
+    def function(
+        b: LoweringBuilder,
+        x: Tensor,
+        dim: Axes = None,
+        keepdim: bool = False,
+    ) -> Tensor:
+        return b.reduce(op, as_bool(b, x), axes_of(dim, x.rank), keep_dims=keepdim)
+
+    return Lowering(names, function)
+
+
+any_true = _any_or_all("REDUCE_ANY", "aten.any")
+all_true = _any_or_all("REDUCE_ALL", "aten.all")
+
+
+def _value_and_index(value: str, index: str, *names: str) -> Lowering:
+    def function(
+        b: LoweringBuilder,
+        x: Tensor,
+        dim: int,
+        keepdim: bool = False,
+    ) -> list[Tensor]:
+        values = b.reduce(value, x, [dim], keep_dims=keepdim)
+        indices = b.op(index, x, axis=dim % x.rank, output_type="int64")
+        return [values, b.reshape(indices, values.shape)]
+
+    return Lowering(names, function)
+
+
+max_dim = _value_and_index("REDUCE_MAX", "ARG_MAX", "aten.max.dim")
+min_dim = _value_and_index("REDUCE_MIN", "ARG_MIN", "aten.min.dim")
+
+
+def _arg(op: str, name: str) -> Lowering:
+    def function(
+        b: LoweringBuilder,
+        x: Tensor,
+        dim: int | None = None,
+        keepdim: bool = False,
+    ) -> Tensor:
+        if dim is None:
+            x, dim = b.reshape(x, (product(x.shape),)), 0
+        return b.reshape(b.op(op, x, axis=dim % x.rank, output_type="int64"), b.shape)
+
+    return Lowering((name,), function)
+
+
+argmax = _arg("ARG_MAX", "aten.argmax")
+argmin = _arg("ARG_MIN", "aten.argmin")
+
+
+@lower("aten.cumsum")
+def cumsum(b: LoweringBuilder, x: Tensor, dim: int, **_: object) -> Tensor:
+    x = b.cast(x, b.dtype)
+    return x if x.rank == 0 else b.op("CUMSUM", x, axis=dim % x.rank)
+
+
+def variance(
+    b: LoweringBuilder, x: Tensor, axes: Sequence[int], correction: float, *, keep_dims: bool
+) -> Tensor:
+    """The mean squared distance from the mean, over n - correction."""
+    count = product(x.shape[axis] for axis in axes)
+    centered = b.op("SUB", x, b.reduce("MEAN", x, axes, keep_dims=True))
+    squares = b.op("MUL", centered, centered)
+    spread = b.reduce("MEAN", squares, axes, keep_dims=keep_dims)
+    if correction == 0:
+        return spread
+    if not isinstance(count, int):
+        raise GraphError("an unbiased variance over a dynamic size")
+    return b.op("MUL", spread, b.scalar(count / max(count - correction, 0), x.dtype))
+
+
+def _correction(unbiased: object, correction: object) -> float:
+    if isinstance(correction, int | float):
+        return float(correction)
+    return 0.0 if unbiased is False else 1.0
+
+
+@lower("aten.var")
+def var(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: Axes = None,
+    unbiased: object = None,
+    keepdim: bool = False,
+    correction: object = None,
+) -> Tensor:
+    if isinstance(dim, bool):  # aten.var(x, unbiased)
+        dim, unbiased = None, dim
+    axes = axes_of(dim, x.rank)
+    return variance(b, x, axes, _correction(unbiased, correction), keep_dims=keepdim)
+
+
+@lower("aten.std")
+def std(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: Axes = None,
+    unbiased: object = None,
+    keepdim: bool = False,
+    correction: object = None,
+) -> Tensor:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    axes = axes_of(dim, x.rank)
+    return b.op("SQRT", variance(b, x, axes, _correction(unbiased, correction), keep_dims=keepdim))
+
+
+@lower("aten.var_mean")
+def var_mean(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: Axes = None,
+    unbiased: object = None,
+    keepdim: bool = False,
+    correction: object = None,
+) -> list[Tensor]:
+    axes = axes_of(dim, x.rank)
+    spread = variance(b, x, axes, _correction(unbiased, correction), keep_dims=keepdim)
+    return [spread, b.reduce("MEAN", x, axes, keep_dims=keepdim)]
+
+
+@lower("aten.linalg_vector_norm")
+def vector_norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    order: float = 2,
+    dim: Axes = None,
+    keepdim: bool = False,
+    **_: object,
+) -> Tensor:
+    return _norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
+
+
+@lower("aten.norm")
+def norm(
+    b: LoweringBuilder,
+    x: Tensor,
+    p: float | None = 2,
+    dim: Axes = None,
+    keepdim: bool = False,
+    **_: object,
+) -> Tensor:
+    order = 2 if p is None else p
+    return _norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
+
+
+def _norm(
+    b: LoweringBuilder, x: Tensor, order: float, axes: Sequence[int], *, keep_dims: bool
+) -> Tensor:
+    if order == 2:
+        return b.op("SQRT", b.reduce("SUM", b.op("MUL", x, x), axes, keep_dims=keep_dims))
+    size = b.op("ABS", x)
+    if order == 1:
+        return b.reduce("SUM", size, axes, keep_dims=keep_dims)
+    if order == float("inf"):
+        return b.reduce("REDUCE_MAX", size, axes, keep_dims=keep_dims)
+    if order == -float("inf"):
+        return b.reduce("REDUCE_MIN", size, axes, keep_dims=keep_dims)
+    if order == 0:
+        nonzero = b.cast(b.op("NOT_EQUAL", x, b.scalar(0, x.dtype)), x.dtype)
+        return b.reduce("SUM", nonzero, axes, keep_dims=keep_dims)
+    powers = b.reduce("SUM", b.op("POW", size, b.scalar(order, x.dtype)), axes, keep_dims=keep_dims)
+    return b.op("POW", powers, b.scalar(1 / order, x.dtype))
+
+
+@lower("aten.logsumexp")
+def logsumexp(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: Axes,
+    keepdim: bool = False,
+) -> Tensor:
+    """Computed as max + log(sum(exp(x - max))), which cannot overflow."""
+    axes = axes_of(dim, x.rank)
+    largest = b.reduce("REDUCE_MAX", x, axes, keep_dims=True)
+    powers = b.op("EXP", b.op("SUB", x, largest))
+    logs = b.op("LOG", b.reduce("SUM", powers, axes, keep_dims=True))
+    return b.reshape(b.op("ADD", logs, largest), b.shape)
+
+
+@lower("aten.topk")
+def topk(
+    b: LoweringBuilder,
+    x: Tensor,
+    k: int,
+    dim: int = -1,
+    largest: bool = True,
+    *_: object,
+) -> list[Tensor]:
+    axis = dim % max(x.rank, 1)
+    to_last = [i for i in range(x.rank) if i != axis] + [axis]
+    back = [to_last.index(i) for i in range(x.rank)]
+    ranked = b.transpose(x, to_last)
+    node = b.node("TOPK_V2", [ranked if largest else b.op("NEG", ranked)], k=(k,))
+    values, indices = node.outputs
+    values = values if largest else b.op("NEG", values)
+    return [b.transpose(values, back), b.transpose(b.cast(indices, DType.INT64), back)]
+
+
+@lower("aten.sort")
+def sort(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: int = -1,
+    descending: bool = False,
+) -> list[Tensor]:
+    size = x.shape[dim]
+    if not isinstance(size, int):
+        raise GraphError("sorting along a dynamic axis")
+    result: list[Tensor] = topk.function(b, x, size, dim, descending)  # type: ignore[assignment]
+    return result
+
+
+__all__ = ["axes_of", "over_last_axis", "variance"]

@@ -1,0 +1,178 @@
+"""Walks an exported program and translates it operator by operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+
+from edgeconv.errors import UnsupportedOperatorsError
+from edgeconv.graph import Graph, Tensor, check_graph
+from edgeconv.lowering.aliasing import needs_functionalization
+from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families import built_in_registry
+from edgeconv.lowering.interpreter import Interpreter
+from edgeconv.lowering.registry import LoweringRegistry
+from edgeconv.lowering.sizes import symbol_names
+from edgeconv.lowering.sources import source_of
+from edgeconv.signature import Signature
+
+__all__ = ["lower_program"]
+
+_MAX_DECOMPOSITIONS = 4
+
+
+def lower_program(
+    program: ExportedProgram,
+    signature: Signature,
+    *,
+    name: str,
+    registry: LoweringRegistry | None = None,
+) -> Graph:
+    """Translate a program into an edge graph.
+
+    Args:
+        program: What `torch.export.export` made, with flat inputs and outputs.
+        signature: Names of its inputs and outputs in order, and its dynamic dims.
+        name: Name of the graph.
+        registry: Lowerings to use; the built-in ones if None.
+
+    Returns:
+        A checked graph whose inputs and outputs have the names of the signature. Constants are views of
+        the program's own weights.
+
+    Raises:
+        UnsupportedOperatorsError: Operators have neither a lowering nor a decomposition; all are listed.
+    """
+    registry = registry or built_in_registry()
+    program = _make_lowerable(program, registry)
+    builder = LoweringBuilder(name, signature.dims)
+    names = symbol_names(program, signature)
+    interpreter = Interpreter(builder, registry, names)
+    with torch.no_grad():
+        _bind_inputs(program, signature, interpreter)
+        results = interpreter.run(program.graph_module)
+    kinds = [spec.kind for spec in program.graph_signature.output_specs]
+    outputs = [r for r, kind in zip(results, kinds, strict=True) if kind == OutputKind.USER_OUTPUT]
+    _bind_outputs(builder, outputs, signature)
+    check_graph(builder.graph)
+    return builder.graph
+
+
+def _make_lowerable(program: ExportedProgram, registry: LoweringRegistry) -> ExportedProgram:
+    known = _known_nodes(program)
+    if needs_functionalization(program.graph, known):
+        program = program.run_decompositions({})
+    for _ in range(_MAX_DECOMPOSITIONS):
+        missing = _unsupported(program, registry)
+        table = {op: how for op in missing if (how := _decomposition(op)) is not None}
+        if not table:
+            break
+        program = program.run_decompositions(table)
+    missing = _unsupported(program, registry)
+    if missing:
+        raise UnsupportedOperatorsError(
+            f"{len(missing)} operators cannot be lowered",
+            why="neither a lowering nor a decomposition exists for them",
+            hint="try another route (--avoid edge-lowering), or add a lowering",
+            details=_describe(program.graph_module, missing),
+        )
+    return program
+
+
+def _known_nodes(program: ExportedProgram) -> set[fx.Node]:
+    """Nodes that depend on no user input: PyTorch computes them, mutations included."""
+    user = set(program.graph_signature.user_inputs)
+    known: set[fx.Node] = set()
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            is_known = node.name not in user
+        else:
+            is_known = node.op != "output" and all(arg in known for arg in node.all_input_nodes)
+        if is_known:
+            known.add(node)
+    return known
+
+
+def _operators(module: fx.GraphModule) -> list[fx.Node]:
+    nodes = [node for node in module.graph.nodes if node.op == "call_function"]
+    for child in module.children():
+        if isinstance(child, fx.GraphModule):
+            nodes += _operators(child)
+    return nodes
+
+
+def _unsupported(
+    program: ExportedProgram, registry: LoweringRegistry
+) -> set[torch._ops.OpOverload]:
+    known = _known_nodes(program)
+    return {
+        node.target
+        for node in _operators(program.graph_module)
+        if isinstance(node.target, torch._ops.OpOverload)
+        and node not in known
+        and registry.find(str(node.target)) is None
+        and not Interpreter.is_built_in(node)
+    }
+
+
+def _decomposition(op: torch._ops.OpOverload) -> object | None:
+    table = torch.export.default_decompositions()
+    if op in table:
+        kept: object = table[op]
+        return kept
+    if op._can_decompose():
+        return op.decompose
+    found: object | None = torch._decomp.decomposition_table.get(op)
+    return found
+
+
+def _describe(module: fx.GraphModule, missing: set[torch._ops.OpOverload]) -> list[str]:
+    lines: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for node in _operators(module):
+        if node.target in missing:
+            counts[str(node.target)] += 1
+            lines.setdefault(str(node.target), source_of(node).line)
+    return [f"{op} x{count}, first at {lines[op] or '?'}" for op, count in counts.most_common()]
+
+
+def _bind_inputs(program: ExportedProgram, signature: Signature, interpreter: Interpreter) -> None:
+    specs = iter(signature.inputs)
+    state: Mapping[str, torch.Tensor] = program.state_dict
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
+        if spec.kind == InputKind.USER_INPUT:
+            declared = next(specs)
+            tensor = interpreter.builder.input(declared.name, declared.dtype, declared.shape)
+            interpreter.bind(node, tensor)
+        else:
+            target = spec.target or ""
+            value = state[target] if target in state else program.constants[target]
+            interpreter.bind(node, value.detach() if isinstance(value, torch.Tensor) else value)
+            interpreter.name_constant(value, target)
+
+
+def _bind_outputs(builder: LoweringBuilder, results: list[object], signature: Signature) -> None:
+    for value, spec in zip(results, signature.outputs, strict=True):
+        tensor = value if isinstance(value, Tensor) else None
+        if tensor is None:
+            raise UnsupportedOperatorsError(f"output '{spec.name}' is no tensor")
+        builder.graph.outputs.append(_named_output(builder, tensor, spec.name))
+
+
+def _named_output(builder: LoweringBuilder, tensor: Tensor, name: str) -> Tensor:
+    """The tensor under the output's name; an input, a constant or a doubled output is copied first."""
+    graph = builder.graph
+    if tensor in graph.inputs or tensor.is_constant or tensor in graph.outputs:
+        builder.source = tensor.source
+        tensor = builder.op("RESHAPE", tensor, shape=tensor.shape)
+    for other in (t for node in graph.nodes for t in node.outputs):
+        if other.name == name and other is not tensor:
+            other.name = builder.unique_name(name)
+    tensor.name = name
+    return tensor

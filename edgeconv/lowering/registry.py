@@ -1,0 +1,74 @@
+"""How an operator's lowering is declared and found.
+
+`@lower("aten.relu")` makes a function a `Lowering`; a registry is built from the modules that hold them. Nothing is
+registered by importing a module, so a registry is exactly what it was built from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+
+__all__ = ["Lowering", "LoweringRegistry", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """A function and the operators it translates: overloads (`aten.add.Tensor`) or all overloads (`aten.add`)."""
+
+    names: tuple[str, ...]
+    function: Callable[..., object]
+
+
+def lower(*names: str) -> Callable[[Callable[..., object]], Lowering]:
+    """Declare a function as the lowering of operators.
+
+    The function is called as `function(b, *args, **kwargs)` with the operator's arguments in the order of its
+    schema: tensors as `graph.Tensor`, symbolic sizes as `Size`, everything else as it is. `b` is the
+    `LoweringBuilder`, which also tells the dtype and shape that PyTorch gives the result.
+    """
+
+    def declare(function: Callable[..., object]) -> Lowering:
+        return Lowering(names, function)
+
+    return declare
+
+
+class LoweringRegistry:
+    """Finds the lowering of an operator."""
+
+    def __init__(self, lowerings: Iterable[Lowering]) -> None:
+        self._by_name: dict[str, Lowering] = {}
+        for lowering in lowerings:
+            for name in lowering.names:
+                if name in self._by_name:
+                    raise ValueError(f"two lowerings for '{name}'")
+                self._by_name[name] = lowering
+
+    @classmethod
+    def from_modules(cls, modules: Iterable[ModuleType]) -> LoweringRegistry:
+        """All lowerings that the modules define."""
+        return cls(
+            value
+            for module in modules
+            for value in vars(module).values()
+            if isinstance(value, Lowering)
+        )
+
+    def find(self, operator: str) -> Lowering | None:
+        """The lowering of `namespace.name.overload`.
+
+        It is that overload's own, or that of all overloads, or, for an in-place operator (`relu_`), that of the
+        operator it does in place.
+        """
+        packet = operator.rpartition(".")[0]
+        found = self._by_name.get(operator) or self._by_name.get(packet)
+        if found is None and packet.endswith("_") and not packet.endswith("__"):
+            overload = operator[len(packet) :]
+            return self._by_name.get(packet[:-1] + overload) or self._by_name.get(packet[:-1])
+        return found
+
+    def names(self) -> list[str]:
+        """Every operator name there is a lowering for."""
+        return sorted(self._by_name)
