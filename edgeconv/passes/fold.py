@@ -1,0 +1,129 @@
+"""Folds multiplications and additions with constants (batch norm, above all) into the weights before them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.graph import Graph, Node, Tensor
+
+__all__ = ["fold_affine", "has_foldable_affine"]
+
+# The axis of the weight that runs over the output channels.
+_CHANNEL_AXIS = {
+    "CONV_2D": 0,
+    "TRANSPOSE_CONV": 0,
+    "FULLY_CONNECTED": 0,
+    "DEPTHWISE_CONV_2D": 3,
+    "CONV_3D": 4,
+}
+_AFFINE = ("MUL", "ADD", "SUB", "DIV")
+Vector = NDArray[np.float64]
+
+
+def fold_affine(graph: Graph) -> int:
+    """Fold until nothing is left to fold; sums are made in float64 and rounded once.
+
+    Returns:
+        The number of operators folded away.
+    """
+    total = 0
+    while found := _find(graph):
+        for before, node, constant in found:
+            _fold(before, node, constant)
+        folded = {id(node) for _, node, _ in found}
+        graph.nodes = [node for node in graph.nodes if id(node) not in folded]
+        total += len(found)
+    return total
+
+
+def _find(graph: Graph) -> list[tuple[Node, Node, Vector]]:
+    """Disjoint pairs of a weighted operator and the affine one that alone reads it."""
+    producers, consumers = graph.producers(), graph.consumers()
+    returned = set(graph.outputs)
+    found: dict[Node, tuple[Node, Node, Vector]] = {}
+    for node in graph.nodes:
+        before, constant = _match(node, producers)
+        if before is None or constant is None or before in found:
+            continue
+        is_private = len(consumers[before.output]) == 1 and before.output not in returned
+        shared = len(consumers[before.input(1)]) > 1
+        if is_private and not (shared and node.op in ("MUL", "DIV")):
+            found[before] = (before, node, constant)
+    return list(found.values())
+
+
+def _match(node: Node, producers: dict[Tensor, Node]) -> tuple[Node | None, Vector | None]:
+    if node.op not in _AFFINE or node.text("fused_activation_function") != "NONE":
+        return None, None
+    orders = [(0, 1)] if node.op in ("SUB", "DIV") else [(0, 1), (1, 0)]
+    for data, other in orders:
+        before = producers.get(node.input(data))
+        constant = node.input(other).constant
+        if before is None or constant is None or not _takes(before):
+            continue
+        vector = _per_channel(constant, before.output)
+        if vector is not None and node.output.shape == before.output.shape:
+            return before, vector
+    return None, None
+
+
+def _takes(node: Node) -> bool:
+    if node.op not in _CHANNEL_AXIS or node.text("fused_activation_function") != "NONE":
+        return False
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    return node.input(1).is_constant and (bias is None or bias.is_constant)
+
+
+def _per_channel(constant: NDArray[np.generic], output: Tensor) -> Vector | None:
+    """The constant as one value for each output channel (the last axis), or None if it is not that."""
+    channels = output.shape[-1]
+    if not isinstance(channels, int) or constant.dtype.kind != "f":
+        return None
+    if constant.size == 1:
+        return np.full(channels, constant.item(), dtype=np.float64)
+    if constant.ndim and constant.shape[-1] == constant.size == channels:
+        return constant.reshape(-1).astype(np.float64)
+    return None
+
+
+def _fold(before: Node, node: Node, constant: Vector) -> None:
+    bias = before.inputs[2] if len(before.inputs) > 2 else None
+    shift = np.zeros_like(constant) if bias is None else _array(bias)
+    weight = before.input(1)
+    if node.op in ("MUL", "DIV"):
+        gain = constant if node.op == "MUL" else 1 / constant
+        shape = [1] * weight.rank
+        shape[_CHANNEL_AXIS[before.op]] = -1
+        scaled = _array(weight) * gain.reshape(shape)
+        before.inputs[1] = _constant_like(weight, scaled, f"{node.output.name}/weight")
+        shift = shift * gain
+    else:
+        shift = shift + (constant if node.op == "ADD" else -constant)
+    before.inputs = [before.inputs[0], before.inputs[1], None]
+    if bias is not None or shift.any():
+        before.inputs[2] = _constant_like(weight, shift, f"{node.output.name}/bias")
+    before.outputs = [node.output]
+
+
+def _array(tensor: Tensor) -> Vector:
+    if tensor.constant is None:
+        raise ValueError(f"{tensor!r} is no constant")
+    return tensor.constant.astype(np.float64)
+
+
+def _constant_like(weight: Tensor, values: Vector, name: str) -> Tensor:
+    array = values.astype(np.dtype(weight.dtype.value))
+    return Tensor(
+        name=name,
+        dtype=weight.dtype,
+        shape=tuple(array.shape),
+        constant=array,
+        source=weight.source,
+    )
+
+
+def has_foldable_affine(graph: Graph) -> str | None:
+    """None when nothing is left to fold."""
+    found = _find(graph)
+    return f"{found[0][1].output!r} could be folded" if found else None

@@ -1,0 +1,95 @@
+"""Which operators work in any layout, and how their attributes follow when the axes are permuted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeconv.dims import Size
+from edgeconv.graph import Graph, Node, Tensor
+from edgeconv.graph.ops import find_op
+
+__all__ = ["channels_first", "channels_last", "is_agnostic", "permute_attributes"]
+
+RANKS = (3, 4, 5)
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """The permutation from NCHW to NHWC, and alike for other ranks."""
+    return (0, *range(2, rank), 1)
+
+
+def channels_first(rank: int) -> tuple[int, ...]:
+    """The permutation from NHWC to NCHW, and alike for other ranks."""
+    return (0, rank - 1, *range(1, rank - 1))
+
+
+def _permute_list(node: Node, name: str, perm: Sequence[int]) -> None:
+    values: tuple[Size, ...] = node.sizes(name)
+    node.attributes[name] = tuple(values[axis] for axis in perm)
+
+
+def _permute_lists(*names: str) -> Callable[[Node, Sequence[int]], None]:
+    def apply(node: Node, perm: Sequence[int]) -> None:
+        for name in names:
+            _permute_list(node, name, perm)
+
+    return apply
+
+
+def _permute_axis(node: Node, perm: Sequence[int]) -> None:
+    node.attributes["axis"] = perm.index(node.integer("axis") % len(perm))
+
+
+def _permute_axes(node: Node, perm: Sequence[int]) -> None:
+    axes = [perm.index(axis % len(perm)) for axis in node.integers("axes")]
+    node.attributes["axes"] = tuple(sorted(axes))
+
+
+_RULES: dict[str, Callable[[Node, Sequence[int]], None]] = {
+    "CONCATENATION": _permute_axis,
+    "SPLIT_V": _permute_axis,
+    "CUMSUM": _permute_axis,
+    "PAD": _permute_lists("before", "after"),
+    "PADV2": _permute_lists("before", "after"),
+    "MIRROR_PAD": _permute_lists("before", "after"),
+    "STRIDED_SLICE": _permute_lists("begin", "end", "strides"),
+    "TILE": _permute_lists("multiples"),
+    "BROADCAST_TO": _permute_lists("shape"),
+    "REVERSE_V2": _permute_axes,
+    "SUM": _permute_axes,
+    "MEAN": _permute_axes,
+    "REDUCE_MAX": _permute_axes,
+    "REDUCE_MIN": _permute_axes,
+    "REDUCE_PROD": _permute_axes,
+}
+
+
+def is_agnostic(node: Node) -> bool:
+    """Whether the node can work on permuted inputs and then makes permuted outputs."""
+    if node.op not in _RULES and not find_op(node.op).is_agnostic:
+        return False
+    rank = node.outputs[0].rank
+    if rank not in RANKS or ("keep_dims" in node.attributes and not node.flag("keep_dims")):
+        return False
+    return all(t is None or t.rank == rank or t.is_constant or t.rank == 0 for t in node.inputs)
+
+
+def permute_attributes(node: Node, perm: Sequence[int]) -> None:
+    """Make the attributes right for inputs whose axes were permuted."""
+    rule = _RULES.get(node.op)
+    if rule is not None:
+        rule(node, perm)
+
+
+def is_layout_change(node: Node, perm: Callable[[int], tuple[int, ...]]) -> bool:
+    """Whether the node is the transpose that `perm` gives for its rank."""
+    if node.op != "TRANSPOSE" or node.output.rank not in RANKS:
+        return False
+    return node.integers("perm") == perm(node.output.rank)
+
+
+def numel(tensor: Tensor, graph: Graph) -> int:
+    """The number of elements at the example sizes."""
+    from edgeconv.dims import evaluate, product
+
+    return evaluate(product(tensor.shape), {dim.name: dim.example for dim in graph.dims})
