@@ -1,0 +1,54 @@
+"""Lowers the captured program, runs the passes, writes the graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import MutableMapping
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from edgeconv.errors import CaptureError
+from edgeconv.graph.file import write_graph
+from edgeconv.lowering import lower_program
+from edgeconv.passes import run_passes
+from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.plugin.live import find_live
+
+__all__ = ["convert"]
+
+
+def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
+    """Lower `inputs["source"]`, a `.pt2`, into the edge graph `output`.
+
+    Args:
+        request: The JSON of a `Job` with a signature.
+        context: Of the worker; holds the program when it was captured here.
+
+    Raises:
+        UnsupportedOperatorsError: Operators cannot be lowered; all are listed.
+        CaptureError: The job has no signature.
+    """
+    job = Job.from_json(request)
+    if job.signature is None:
+        raise CaptureError("a program cannot be lowered before it was captured")
+    graph = lower_program(_program(job.inputs["source"], context), job.signature, name=job.name)
+    changes = run_passes(graph)
+    write_graph(graph, job.output, job.metadata)
+    details: dict[str, Json] = {
+        "operators": dict(Counter(node.op for node in graph.nodes).most_common()),
+        "transposes": sum(node.op == "TRANSPOSE" for node in graph.nodes),
+        "passes": dict(changes),
+    }
+    return JobResult(
+        output=job.output, versions={"torch": torch.__version__}, details=details
+    ).to_json()
+
+
+def _program(path: Path, context: MutableMapping[str, object]) -> ExportedProgram:
+    live = find_live(context, path)
+    if live is not None and live.program is not None:
+        return live.program
+    return torch.export.load(path)
+

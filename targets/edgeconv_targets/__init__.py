@@ -1,0 +1,1 @@
+"""First-party targets: packagers for the platforms that artifacts run on."""
