@@ -26,7 +26,7 @@ from edgeconv.dims import (
 from edgeconv.errors import ConversionError
 from edgeconv.signature import Signature
 
-__all__ = ["TorchSize", "size_from_torch", "symbol_names"]
+__all__ = ["TorchSize", "size_from_torch", "symbol_names", "user_placeholders"]
 
 TorchSize: TypeAlias = "int | torch.SymInt | sympy.Expr"
 
@@ -59,7 +59,7 @@ def symbol_names(program: ExportedProgram, signature: Signature) -> dict[str, st
         Symbol name to dim name; to an expression of dim names where the program's input has a symbol of its
         own for what the signature writes as an expression.
     """
-    placeholders = _user_placeholders(program)
+    placeholders = user_placeholders(program)
     names: dict[str, str] = {}
     for spec, node in zip(signature.inputs, placeholders, strict=True):
         value = node.meta.get("val")
@@ -71,7 +71,8 @@ def symbol_names(program: ExportedProgram, signature: Signature) -> dict[str, st
     return names
 
 
-def _user_placeholders(program: ExportedProgram) -> list[torch.fx.Node]:
+def user_placeholders(program: ExportedProgram) -> list[torch.fx.Node]:
+    """The nodes of the program's user inputs, in order."""
     wanted = [
         spec.arg.name
         for spec in program.graph_signature.input_specs

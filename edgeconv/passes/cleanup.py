@@ -39,9 +39,16 @@ def _clean_once(graph: Graph) -> int:
             continue
         changed += _simplify(node, producers)
         result = _replacement(node, seen)
-        if result is not None and node.output not in outputs:
-            renamed[node.output] = renamed.get(result, result)
-            changed += 1
+        if result is None:
+            continue
+        result = renamed.get(result, result)
+        if node.output in outputs:
+            if result not in producers or result in outputs:
+                continue  # an input, a constant or another output: the copy is needed
+            result.name, node.output.name = node.output.name, result.name
+            outputs.add(result)
+        renamed[node.output] = result
+        changed += 1
     graph.outputs = [renamed.get(t, t) for t in graph.outputs]
     return changed + graph.remove_dead_nodes()
 
