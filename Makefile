@@ -1,0 +1,47 @@
+# Everything runs in a local environment under .venv; nothing is installed anywhere else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: install demo test lint types layers check benchmark clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev --editable '.[all]'
+	touch $(READY)
+
+# A shipped, trained model to all four formats, verified, with a table and an HTML report.
+demo: $(READY)
+	$(BIN)/edgeconv convert sample_models/digits_resnet8/model.py:create \
+		--weights sample_models/digits_resnet8/weights.safetensors \
+		--input 'image:float32[N=1,1,32,32]' \
+		--samples sample_models/digits_resnet8/test.npz \
+		--name digits_resnet8 --output demo-output
+	@echo "Open demo-output/report.html in a browser."
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+check: lint types layers test
+
+benchmark: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
+	$(BIN)/python -m benchmarks.speed
+
+clean:
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

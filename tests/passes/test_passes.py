@@ -1,0 +1,153 @@
+"""Passes keep what a graph computes, and do what they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeconv.graph import Builder, Graph, GraphError, Tensor
+from edgeconv.passes import OPTIMIZATIONS, Pass, run_passes
+from edgeconv.passes.cleanup import clean_graph, has_inverse_transposes
+from edgeconv.passes.layout import assign_layout
+from edgeconv.signature import DType
+from tests.passes.evaluate import evaluate_graph
+
+_FIRST, _LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+def _conv(b: Builder, x: Tensor, outputs: int, rng: np.random.Generator) -> Tensor:
+    """A 1x1 convolution as the lowering writes it: between two transposes."""
+    channels = x.shape[1]
+    assert isinstance(channels, int)
+    weight = b.constant(rng.normal(size=(outputs, 1, 1, channels)).astype(np.float32))
+    y = b.op("CONV_2D", b.op("TRANSPOSE", x, perm=_LAST), weight)
+    return b.op("TRANSPOSE", y, perm=_FIRST)
+
+
+def _channel_constant(b: Builder, channels: int, rng: np.random.Generator) -> Tensor:
+    return b.constant(rng.normal(size=(1, channels, 1, 1)).astype(np.float32))
+
+
+def residual_network() -> Graph:
+    """conv → batch norm → relu6, twice with a residual, a concat, a pad, a slice, and a mean."""
+    rng = np.random.default_rng(0)
+    b = Builder("residual", ())
+    x = b.input("x", DType.FLOAT32, (2, 3, 4, 5))
+    y = _conv(b, x, 6, rng)
+    y = b.op("MUL", y, _channel_constant(b, 6, rng))
+    y = b.op("RELU6", b.op("ADD", y, _channel_constant(b, 6, rng)))
+    z = b.op("ADD", y, b.op("TANH", _conv(b, y, 6, rng)))
+    z = b.node("CONCATENATION", [z, y], axis=1).output
+    z = b.op("PAD", z, before=(0, 0, 1, 0), after=(0, 0, 0, 2))
+    z = b.op("STRIDED_SLICE", z, begin=(0, 2, 0, 1), end=(2, 12, 5, 7), strides=(1, 1, 1, 2))
+    z = _conv(b, z, 4, rng)
+    pooled = b.op("MEAN", z, axes=(2, 3), keep_dims=True)
+    b.graph.outputs = [b.op("RESHAPE", pooled, shape=(2, 4))]
+    return b.graph
+
+
+def _inputs(graph: Graph) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    rng = np.random.default_rng(1)
+    return {t.name: rng.normal(size=[int(str(size)) for size in t.shape]) for t in graph.inputs}
+
+
+def _count(graph: Graph, op: str) -> int:
+    return sum(node.op == op for node in graph.nodes)
+
+
+def test_optimizations_keep_the_function() -> None:
+    before, after = residual_network(), residual_network()
+    run_passes(after, should_check=True)
+    inputs = _inputs(before)
+    for wanted, got in zip(
+        evaluate_graph(before, inputs), evaluate_graph(after, inputs), strict=True
+    ):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_comparison_has_teeth() -> None:
+    before, after = residual_network(), residual_network()
+    run_passes(after)
+    weight = after.constants()[0]
+    assert weight.constant is not None
+    weight.constant = weight.constant * 1.01  # type: ignore[operator]
+    inputs = _inputs(before)
+    (wanted,), (got,) = evaluate_graph(before, inputs), evaluate_graph(after, inputs)
+    assert not np.allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_one_transpose_is_left_at_the_input() -> None:
+    graph = residual_network()
+    run_passes(graph)
+    assert _count(graph, "TRANSPOSE") == 1
+    assert graph.nodes[0].op == "TRANSPOSE"
+
+
+def test_batch_norm_and_activation_are_gone() -> None:
+    graph = residual_network()
+    changes = run_passes(graph)
+    assert (changes["fold"], changes["fuse"]) == (2, 1)
+    assert _count(graph, "MUL") == 0
+    assert _count(graph, "RELU6") == 0
+
+
+def test_a_cheap_side_branch_pays_the_transpose() -> None:
+    """A channels-first reader of a small tensor does not drag the large ones back."""
+    b = Builder("branch", ())
+    rng = np.random.default_rng(0)
+    x = b.input("x", DType.FLOAT32, (1, 8, 16, 16))
+    y = b.op("RELU", _conv(b, x, 8, rng))
+    small = b.op("MEAN", y, axes=(3,), keep_dims=True)
+    flat = b.op("RESHAPE", small, shape=(1, 128))
+    b.graph.outputs = [_conv(b, b.op("TANH", y), 4, rng), flat]
+    before = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+    run_passes(b.graph, should_check=True)
+    transposed = [node.output for node in b.graph.nodes if node.op == "TRANSPOSE"]
+    sizes = sorted(np.prod([int(str(s)) for s in t.shape]) for t in transposed)
+    assert sizes == [128, 1024, 2048]
+    for wanted, got in zip(before, evaluate_graph(b.graph, inputs), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_graph_without_convolutions_keeps_its_layout() -> None:
+    b = Builder("plain", ())
+    x = b.input("x", DType.FLOAT32, (1, 2, 3, 4))
+    b.graph.outputs = [b.op("RELU", x)]
+    assert assign_layout(b.graph) == 0
+
+
+def test_chains_of_transposes_and_reshapes_collapse() -> None:
+    b = Builder("chain", ())
+    x = b.input("x", DType.FLOAT32, (2, 1, 3, 4))
+    y = b.op("TRANSPOSE", b.op("TRANSPOSE", x, perm=_LAST), perm=_FIRST)
+    y = b.op("RESHAPE", b.op("RESHAPE", b.op("RELU", y), shape=(6, 4)), shape=(24,))
+    b.graph.outputs = [b.op("TRANSPOSE", b.op("TANH", y), perm=(0,))]
+    clean_graph(b.graph)
+    assert [node.op for node in b.graph.nodes] == ["RELU", "RESHAPE", "TANH"]
+    assert b.graph.outputs[0].name == "transpose_2"
+
+
+def test_a_shared_weight_is_not_scaled() -> None:
+    b = Builder("shared", ())
+    x = b.input("x", DType.FLOAT32, (1, 3))
+    weight = b.constant(np.ones((3, 3), dtype=np.float32))
+    one = b.op("FULLY_CONNECTED", x, weight)
+    two = b.op("FULLY_CONNECTED", one, weight)
+    b.graph.outputs = [b.op("MUL", two, b.constant(np.full(3, 2, dtype=np.float32)))]
+    assert run_passes(b.graph)["fold"] == 0
+
+
+def test_a_false_declaration_is_found() -> None:
+    graph = residual_network()
+    liar = Pass(name="liar", run=lambda _: 0, ensures=(has_inverse_transposes,))
+    x = graph.nodes[0].output
+    b = Builder("double", ())
+    b.graph = graph
+    graph.outputs = [b.op("TRANSPOSE", x, perm=_FIRST)]
+    with pytest.raises(GraphError, match="'liar' was to ensure"):
+        run_passes(graph, (liar,), should_check=True)
+
+
+def test_every_pass_has_a_name_of_its_own() -> None:
+    names = [item.name for item in OPTIMIZATIONS]
+    assert len(set(names)) == len(names)
