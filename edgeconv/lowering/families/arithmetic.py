@@ -180,33 +180,38 @@ def log1p(b: LoweringBuilder, x: Tensor) -> Tensor:
     return accurate_log1p(b, b.cast(x, b.dtype))
 
 
-def accurate_log1p(b: LoweringBuilder, x: Tensor) -> Tensor:
-    """log(1 + x) without losing small x: log(u) * x / (u - 1) with u = 1 + x.
+_SMALL = 0.5
 
-    Source: Kahan; Higham, "Accuracy and Stability of Numerical Algorithms", section 1.14.1.
+
+def accurate_log1p(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """log(1 + x) without losing small x.
+
+    Where |x| < 1/2 it is 2 artanh(s) with s = x / (2 + x), by the series 2s (1 + s^2/3 + s^4/5 + ...), whose terms
+    beyond s^10 are below 1e-9; elsewhere the logarithm itself. Kernels of the logarithm are not accurate enough
+    near 1 for Kahan's correction to work. Source: Abramowitz, Stegun, "Handbook", 4.1.27.
     """
-    one = b.scalar(1, x.dtype)
-    u = b.op("ADD", x, one)
-    back = b.op("SUB", u, one)
-    ratio = b.op("SELECT_V2", b.op("EQUAL", back, x), one, b.op("DIV", x, back))
-    return b.op("SELECT_V2", b.op("EQUAL", u, one), x, b.op("MUL", b.op("LOG", u), ratio))
+    s = b.op("DIV", x, b.op("ADD", x, b.scalar(2, x.dtype)))
+    z = b.op("MUL", s, s)
+    series = b.scalar(1 / 11, x.dtype)
+    for odd in (9, 7, 5, 3, 1):
+        series = b.op("ADD", b.op("MUL", series, z), b.scalar(1 / odd, x.dtype))
+    near = b.op("MUL", b.op("ADD", s, s), series)
+    far = b.op("LOG", b.op("ADD", x, b.scalar(1, x.dtype)))
+    return b.op("SELECT_V2", _is_small(b, x), near, far)
+
+
+def _is_small(b: LoweringBuilder, x: Tensor) -> Tensor:
+    return b.op("LESS", b.op("ABS", x), b.scalar(_SMALL, x.dtype))
 
 
 @lower("aten.expm1", "aten.special_expm1")
 def expm1(b: LoweringBuilder, x: Tensor) -> Tensor:
-    """exp(x) - 1 as (u - 1) * x / log(u) with u = exp(x); source as for `accurate_log1p`."""
+    """exp(x) - 1, and 2t / (1 - t) with t = tanh(x / 2) where x is small, which loses nothing."""
     x = b.cast(x, b.dtype)
     one = b.scalar(1, x.dtype)
-    u = b.op("EXP", x)
-    less = b.op("SUB", u, one)
-    corrected = b.op("DIV", b.op("MUL", less, x), b.op("LOG", u))
-    extreme = b.op(
-        "LOGICAL_OR",
-        b.op("EQUAL", less, b.scalar(-1, x.dtype)),
-        b.op("EQUAL", less, u),
-    )
-    exact = b.op("SELECT_V2", extreme, less, corrected)
-    return b.op("SELECT_V2", b.op("EQUAL", u, one), x, exact)
+    t = b.op("TANH", b.op("MUL", x, b.scalar(0.5, x.dtype)))
+    near = b.op("DIV", b.op("ADD", t, t), b.op("SUB", one, t))
+    return b.op("SELECT_V2", _is_small(b, x), near, b.op("SUB", b.op("EXP", x), one))
 
 
 def _logarithm(base: float, name: str) -> Lowering:

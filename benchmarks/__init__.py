@@ -1,0 +1,1 @@
+"""Measurements against the same work done with other tools; each prints ratios of one run."""
