@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Array: TypeAlias = NDArray[np.generic]
+# A string, so that importing this module does not import NumPy.
+Array: TypeAlias = "NDArray[np.generic]"
 
-__all__ = ["FormatHandler", "RunResult", "Session"]
+__all__ = ["Array", "FormatHandler", "RunResult", "Session"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

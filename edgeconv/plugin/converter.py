@@ -55,8 +55,8 @@ class ConverterSpec:
         source: Format id it reads.
         target: Format id it writes.
         summary: One line for `edgeconv plugins`.
-        entry: `module:function`, called in a worker as `function(request)` with the JSON of a `Job`; returns
-            the JSON of a `JobResult`.
+        entry: `module:function`, called in a worker as `function(request, context)` with the JSON of a `Job` and
+            a dictionary that lasts as long as the process; returns the JSON of a `JobResult`.
         lane: Steps of one lane share one worker process, so that its framework is imported once.
         warm: Modules the worker imports while earlier steps still run.
         requires: Import names that must be installed.

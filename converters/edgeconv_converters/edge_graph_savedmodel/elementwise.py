@@ -1,0 +1,110 @@
+"""Arithmetic, comparison, logic and selection, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from edgeconv.graph import Node
+from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_savedmodel.activation import activate
+from edgeconv_converters.edge_graph_savedmodel.call import Call, Translation
+
+__all__ = ["TRANSLATIONS"]
+
+_SMALL_INTEGERS = (DType.INT8, DType.INT16, DType.UINT8, DType.UINT16)
+
+
+def _plain(function: Callable[..., tf.Tensor], count: int) -> Translation:
+    return Translation(emit=lambda call: function(*(call.input(i) for i in range(count))))
+
+
+def _activated(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Translation:
+    return Translation(
+        emit=lambda call: activate(call.node, function(call.input(0), call.input(1)))
+    )
+
+
+def _divide(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    if left.dtype.is_floating:
+        return tf.raw_ops.RealDiv(x=left, y=right)
+    return tf.raw_ops.TruncateDiv(x=left, y=right)
+
+
+def _round(x: tf.Tensor) -> tf.Tensor:
+    return tf.round(x) if x.dtype.is_floating else tf.identity(x)
+
+
+def _squared_difference(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    return tf.square(left - right) if _is_small(left) else tf.math.squared_difference(left, right)
+
+
+def _is_small(x: tf.Tensor) -> bool:
+    return x.dtype.name in _SMALL_INTEGERS
+
+
+def _exclusive_or(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    if left.dtype == tf.bool:
+        return tf.math.logical_xor(left, right)
+    return tf.bitwise.bitwise_xor(left, right)
+
+
+def _cast(call: Call) -> tf.Tensor:
+    return tf.cast(call.input(0), _target(call.node))
+
+
+def _target(node: Node) -> tf.DType:
+    return tf.as_dtype(node.text("dtype"))
+
+
+_UNARY: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "ABS": tf.math.abs,
+    "CEIL": tf.math.ceil,
+    "COS": tf.math.cos,
+    "ERF": tf.math.erf,
+    "EXP": tf.math.exp,
+    "FLOOR": tf.math.floor,
+    "LOG": tf.math.log,
+    "LOGICAL_NOT": tf.math.logical_not,
+    "NEG": tf.math.negative,
+    "ROUND": _round,
+    "RSQRT": tf.math.rsqrt,
+    "SIGN": tf.math.sign,
+    "SIN": tf.math.sin,
+    "SQRT": tf.math.sqrt,
+    "SQUARE": tf.math.square,
+}
+_BINARY: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "ATAN2": tf.math.atan2,
+    "BITWISE_XOR": _exclusive_or,
+    "EQUAL": tf.math.equal,
+    "FLOOR_DIV": tf.math.floordiv,
+    "FLOOR_MOD": tf.math.floormod,
+    "GREATER": tf.math.greater,
+    "GREATER_EQUAL": tf.math.greater_equal,
+    "LESS": tf.math.less,
+    "LESS_EQUAL": tf.math.less_equal,
+    "LOGICAL_AND": tf.math.logical_and,
+    "LOGICAL_OR": tf.math.logical_or,
+    "MAXIMUM": tf.math.maximum,
+    "MINIMUM": tf.math.minimum,
+    "NOT_EQUAL": tf.math.not_equal,
+    "POW": tf.math.pow,
+    "RIGHT_SHIFT": tf.bitwise.right_shift,
+    "SQUARED_DIFFERENCE": _squared_difference,
+}
+_ACTIVATED: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "ADD": tf.math.add,
+    "DIV": _divide,
+    "MUL": tf.math.multiply,
+    "SUB": tf.math.subtract,
+}
+
+TRANSLATIONS: Mapping[str, Translation] = {
+    **{name: _plain(function, 1) for name, function in _UNARY.items()},
+    **{name: _plain(function, 2) for name, function in _BINARY.items()},
+    **{name: _activated(function) for name, function in _ACTIVATED.items()},
+    "CAST": Translation(emit=_cast),
+    "SELECT_V2": _plain(tf.where, 3),
+}

@@ -1,0 +1,226 @@
+"""Turns a module and example inputs into a program, its signature, and a reference of what it computes.
+
+Used by the worker that builds the module from a factory or a file, and by the Python API for a module that the
+caller holds; the caller's module is left exactly as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from edgeconv.errors import OutputError
+from edgeconv.formats.handler import Array
+from edgeconv.formats.record import RECORD_NAME, write_record
+from edgeconv.plugin.live import LiveCapture, keep_live
+from edgeconv.signature import Signature
+from edgeconv_converters.torch_export.bundle import write_reference
+from edgeconv_converters.torch_export.describe import describe_program, describe_runs
+from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
+from edgeconv_converters.torch_export.export import Exported, ExportRequest, export_program
+from edgeconv_converters.torch_export.flatten import (
+    Bound,
+    bind_inputs,
+    flatten_outputs,
+    make_flat_module,
+)
+from edgeconv_converters.torch_export.observe import check_repeatable, run_raw
+from edgeconv_converters.torch_export.prepare import (
+    check_weights,
+    count_parameters,
+    digest_weights,
+    keep_buffers,
+    ready_module,
+)
+from edgeconv_converters.torch_export.samples import fit_samples, read_samples
+from edgeconv_converters.torch_export.trial import Trial
+
+__all__ = ["PROGRAM_NAME", "CaptureSettings", "Captured", "capture_bound", "capture_module"]
+
+PROGRAM_NAME = "model.pt2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSettings:
+    """How to capture, besides the module and its inputs.
+
+    Attributes:
+        name: The model's name.
+        output: Folder to write to; made if missing.
+        samples: Real inputs to verify with, besides the drawn ones.
+        seed: For everything random.
+        metadata: Stored in the program file.
+        sources: Digests of the files the model was made from.
+        is_owned: Whether nobody else holds the module, so that it need not be left as it is.
+    """
+
+    name: str
+    output: Path
+    samples: Path | Mapping[str, Array] | None = None
+    seed: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    is_owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """What came of it.
+
+    Attributes:
+        live: The module, the program and the signature.
+        parameters: How many numbers the weights are.
+        source_digest: SHA-256 over the weights, the program and the files it was made from.
+        warnings: What the user should know.
+    """
+
+    live: LiveCapture
+    parameters: int
+    source_digest: str
+    warnings: tuple[str, ...]
+
+
+def capture_module(
+    module: nn.Module,
+    args: Sequence[object],
+    kwargs: Mapping[str, object] | None = None,
+    *,
+    dynamic: DynamicDims | None = None,
+    settings: CaptureSettings,
+    context: MutableMapping[str, object] | None = None,
+) -> Captured:
+    """Capture a module that the caller holds; it is left exactly as it was.
+
+    Args:
+        module: In any mode and on any device; it is captured in eval mode, on the CPU.
+        args: Positional example inputs; tensors, or nested tuples, lists and dicts of them.
+        kwargs: Keyword example inputs.
+        dynamic: Per input name and axis a dim's name, a multiple such as `"8*H"`, or a `Dim` with its range.
+        settings: Name, output folder, samples, seed.
+        context: Where to leave the live module for later steps of this process.
+
+    Returns:
+        The live module with its signature; `settings.output` holds `model.pt2` (unless PyTorch refused the
+        export), `reference/` and `capture.json`.
+
+    Raises:
+        InvalidInputError: The inputs do not fit, the weights are no numbers, or every run differs.
+        CaptureError: A dynamic dim is not possible, or the program computes something else.
+        UsageError: `dynamic` names an input or an axis that there is not.
+    """
+    bound = bind_inputs(module, args, kwargs)
+    bound = bound.with_tensors(tuple(tensor.cpu() for tensor in bound.tensors))
+    return capture_bound(module, bound, resolve_dims(bound, dynamic), settings, context)
+
+
+def capture_bound(
+    module: nn.Module,
+    bound: Bound,
+    shapes: InputShapes,
+    settings: CaptureSettings,
+    context: MutableMapping[str, object] | None = None,
+) -> Captured:
+    """Capture a module whose inputs are bound and whose dims are known; see `capture_module`."""
+    module = ready_module(module, is_owned=settings.is_owned)
+    check_weights(module)
+    with keep_buffers(module):
+        return _capture(module, bound, shapes, settings, context)
+
+
+def _capture(
+    module: nn.Module,
+    bound: Bound,
+    shapes: InputShapes,
+    settings: CaptureSettings,
+    context: MutableMapping[str, object] | None,
+) -> Captured:
+    settings.output.mkdir(parents=True, exist_ok=True)
+    first = run_raw(module, bound, settings.seed)
+    plan = flatten_outputs(first, bound.names)
+    flat = make_flat_module(module, bound, plan)
+    outputs = check_repeatable(flat, bound, settings.seed)
+    request = ExportRequest(
+        module=flat,
+        examples=bound.tensors,
+        names=bound.names,
+        shapes=shapes.shapes,
+        dims=shapes.dims,
+        bounded=shapes.bounded,
+    )
+    exported = export_program(request)
+    trial = Trial(
+        module=flat,
+        program=None if exported.program is None else exported.program.module(),
+        signature=replace(request.signature(), dims=exported.dims),
+        output_names=plan.names,
+        bounded=shapes.bounded,
+        seed=settings.seed,
+    )
+    _run_trial(trial, bound, outputs, settings)
+    signature = _describe(exported, trial)
+    live = LiveCapture(
+        program_path=settings.output / PROGRAM_NAME,
+        module=flat,
+        program=exported.program,
+        export_error=exported.error,
+        examples=bound.tensors,
+        signature=signature,
+    )
+    notes = write_reference(settings.output / "reference", trial, signature, exported.program)
+    if exported.program is not None:
+        _save_program(exported.program, signature, settings)
+    if context is not None:
+        keep_live(context, live)
+    dropped = [f"output '{name}' is a {kind}, not a tensor: left out" for name, kind in plan.dropped]
+    return Captured(
+        live=live,
+        parameters=count_parameters(module),
+        source_digest=_digest(module, settings.sources),
+        warnings=(*dropped, *trial.notes, *notes),
+    )
+
+
+def _run_trial(
+    trial: Trial, bound: Bound, outputs: tuple[Tensor, ...], settings: CaptureSettings
+) -> None:
+    trial.run_example(bound.tensors, outputs)
+    trial.run_noise()
+    if settings.samples is not None:
+        arrays = settings.samples
+        if isinstance(arrays, Path):
+            arrays = read_samples(arrays)
+        fitted = list(fit_samples(arrays, trial.signature))
+        trial.run_samples([inputs for inputs, _ in fitted], [sizes for _, sizes in fitted])
+    trial.run_sizes()
+
+
+def _describe(exported: Exported, trial: Trial) -> Signature:
+    if exported.program is not None:
+        return describe_program(exported.program, trial.signature, trial.output_names)
+    example = trial.ran[0].outputs
+    runs = [ran.observed for ran in trial.ran]
+    return describe_runs(trial.signature, trial.output_names, example, runs)
+
+
+def _save_program(
+    program: ExportedProgram, signature: Signature, settings: CaptureSettings
+) -> None:
+    path = settings.output / PROGRAM_NAME
+    record = write_record(signature, settings.metadata)
+    try:
+        torch.export.save(program, path, extra_files={RECORD_NAME: record})
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written", why=str(error)) from error
+
+
+def _digest(module: nn.Module, sources: Sequence[str]) -> str:
+    total = hashlib.sha256(digest_weights(module).encode())
+    for source in sorted(sources):
+        total.update(source.encode())
+    return total.hexdigest()

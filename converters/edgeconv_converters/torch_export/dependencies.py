@@ -1,0 +1,71 @@
+"""Finds out what a model was made from: the user's own files it read, and the packages it used."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from edgeconv.artifact import digest_path
+from edgeconv.plugin import Json
+
+__all__ = ["Dependencies"]
+
+
+class Dependencies:
+    """Records every file opened for reading while it watches. An audit hook cannot be removed: it is only silenced."""
+
+    def __init__(self) -> None:
+        self._opened: set[str] = set()
+        self._is_watching = False
+        self._before: set[str] = set()
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Record from here to the end of the block."""
+        sys.addaudithook(self._hear)
+        self._before = set(sys.modules)
+        self._is_watching = True
+        try:
+            yield
+        finally:
+            self._is_watching = False
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self._is_watching and event == "open" and isinstance(arguments[0], str):
+            mode = arguments[1]
+            if not isinstance(mode, str) or not set(mode) & set("wax"):
+                self._opened.add(arguments[0])
+
+    def files(self, *more: Path | None) -> list[Path]:
+        """The user's own files: not those of Python, of packages, or of the system."""
+        found = {Path(name).absolute() for name in self._opened}
+        for name in set(sys.modules) - self._before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file:
+                found.add(Path(file).absolute())
+        found = {path for path in found if _is_own(path)}
+        found |= {path.absolute() for path in more if path is not None}
+        return sorted(path for path in found if path.is_file())
+
+    def to_json(self, *more: Path | None) -> list[Json]:
+        """Each file with its digest."""
+        return [{"path": str(path), "sha256": digest_path(path)} for path in self.files(*more)]
+
+    def distributions(self) -> dict[str, Json]:
+        """Versions of the packages that were imported meanwhile, and of PyTorch."""
+        owners = packages_distributions()
+        roots = {name.partition(".")[0] for name in set(sys.modules) - self._before} | {"torch"}
+        names = {owner for root in roots for owner in owners.get(root, [])}
+        return {name: version(name) for name in sorted(names)}
+
+
+def _is_own(path: Path) -> bool:
+    prefixes = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    text = str(path)
+    if path.suffix == ".pyc" or text.startswith(("/proc/", "/sys/", "/dev/", "/etc/", "/usr/")):
+        return False
+    return not any(text.startswith(f"{prefix}/") for prefix in prefixes if prefix)

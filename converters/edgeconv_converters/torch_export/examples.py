@@ -1,0 +1,197 @@
+"""Joins what is known of the inputs: examples of the factory or the caller, `--input`, and dynamic dims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from edgeconv.dims import Size, evaluate, parse_size, symbols
+from edgeconv.errors import InvalidInputError, UsageError
+from edgeconv.signature import Dim, DType, TensorSpec
+from edgeconv.source import InputSpec
+from edgeconv_converters.torch_export.arrays import dtype_of, tensor_from_array, to_array
+from edgeconv_converters.torch_export.cases import draw_like
+from edgeconv_converters.torch_export.flatten import Bound, parameter_names, required_names
+
+__all__ = ["DynamicDims", "InputShapes", "apply_specs", "arguments_from_specs", "resolve_dims"]
+
+DynamicDims = Mapping[str, Mapping[int, "str | Dim"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputShapes:
+    """Shapes of the inputs over named dims, one per input.
+
+    Attributes:
+        shapes: In the order of the inputs.
+        dims: The dynamic dims, in order of appearance.
+        bounded: Names of those whose range the user gave.
+    """
+
+    shapes: tuple[tuple[Size, ...], ...]
+    dims: tuple[Dim, ...]
+    bounded: frozenset[str]
+
+
+def resolve_dims(bound: Bound, dynamic: DynamicDims | None) -> InputShapes:
+    """Put the caller's dynamic dims into the shapes of the example tensors.
+
+    Args:
+        bound: The example inputs.
+        dynamic: Per input and axis the name of a dim (`"N"`), a multiple (`"8*H"`), or a `Dim` with a range.
+
+    Raises:
+        UsageError: An input, an axis or a size does not fit.
+    """
+    dynamic = dynamic or {}
+    unknown = sorted(set(dynamic) - set(bound.names))
+    if unknown:
+        raise UsageError(
+            f"'{unknown[0]}' is no input of the model", hint=f"inputs: {', '.join(bound.names)}"
+        )
+    dims: dict[str, Dim] = {}
+    bounded: set[str] = set()
+    shapes = []
+    for name, tensor in zip(bound.names, bound.tensors, strict=True):
+        shape: list[Size] = list(tensor.shape)
+        for axis, declared in dynamic.get(name, {}).items():
+            if not -len(shape) <= axis < len(shape):
+                raise UsageError(f"input '{name}' has no axis {axis}", why=f"its shape is {shape}")
+            shape[axis] = _declare(name, declared, int(tensor.shape[axis]), dims, bounded)
+        shapes.append(tuple(shape))
+    return InputShapes(shapes=tuple(shapes), dims=tuple(dims.values()), bounded=frozenset(bounded))
+
+
+def _declare(
+    name: str, declared: str | Dim, actual: int, dims: dict[str, Dim], bounded: set[str]
+) -> Size:
+    if isinstance(declared, Dim):
+        bounded |= {declared.name} if (declared.min, declared.max) != (1, None) else set()
+        size = parse_size(declared.name)
+        dim = Dim(name=declared.name, example=actual, min=declared.min, max=declared.max)
+    else:
+        size, dim = _solve(name, declared, actual, dims)
+    known = dims.setdefault(dim.name, dim)
+    if evaluate(size, {known.name: known.example}) != actual:
+        raise UsageError(
+            f"dim '{dim.name}' has two sizes in the example inputs",
+            why=f"it was {known.example}, and input '{name}' has {actual} where '{declared}' stands",
+            hint="use another name for a dim that may differ",
+        )
+    return size
+
+
+def _solve(name: str, text: str, actual: int, dims: Mapping[str, Dim]) -> tuple[Size, Dim]:
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no name of a dim", why=f"for input '{name}'") from error
+    names = sorted(symbols(size))
+    if len(names) != 1:
+        raise UsageError(
+            f"'{text}' is no name of a dim", hint='write "N", or a multiple like "8*H"'
+        )
+    if names[0] in dims:
+        return size, dims[names[0]]
+    for example in range(1, actual + 1):
+        if evaluate(size, {names[0]: example}) == actual:
+            return size, Dim(name=names[0], example=example)
+    raise UsageError(
+        f"no whole {names[0]} makes {text} equal {actual}", why=f"which input '{name}' has there"
+    )
+
+
+def arguments_from_specs(
+    module: nn.Module, specs: Sequence[InputSpec], seed: int
+) -> dict[str, Tensor]:
+    """Example inputs drawn for `--input` alone, as keyword arguments of `forward`.
+
+    Raises:
+        InvalidInputError: A parameter of `forward` has no `--input`, or an `--input` no parameter.
+    """
+    known, required = parameter_names(module), required_names(module)
+    given = {spec.tensor.name for spec in specs}
+    missing = [name for name in required if name not in given]
+    unknown = sorted(given - set(known))
+    if unknown:
+        raise _unknown_input(unknown[0], known)
+    if missing:
+        raise InvalidInputError(
+            f"nothing is known about input '{missing[0]}' of the model",
+            why=f"forward takes {', '.join(known)}",
+            hint=f"add --input '{missing[0]}:float32[N=1,...]', or let the factory return"
+            " (module, example_inputs)",
+        )
+    sizes = _example_sizes(specs)
+    generator = np.random.default_rng([seed, len(specs)])
+    return {
+        spec.tensor.name: _draw(spec.tensor, spec.tensor.concrete_shape(sizes), generator)
+        for spec in specs
+    }
+
+
+def _draw(spec: TensorSpec, shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
+    """Normal noise; 0 and 1 for integers, since these are valid as token ids and as masks alike."""
+    if spec.dtype.is_floating or spec.dtype.is_complex:
+        return tensor_from_array(np.asarray(generator.standard_normal(shape)), spec.dtype)
+    example = np.array([False, True]) if spec.dtype == DType.BOOL else np.array([0, 1])
+    return tensor_from_array(draw_like(example, shape, generator), spec.dtype)
+
+
+def _example_sizes(specs: Sequence[InputSpec]) -> dict[str, int]:
+    return {dim.name: dim.example for spec in specs for dim in spec.dims}
+
+
+def _unknown_input(name: str, known: Sequence[str]) -> InvalidInputError:
+    return InvalidInputError(
+        f"the model has no input '{name}'",
+        why=f"forward takes {', '.join(known) or 'no named parameter'}",
+        hint="name the inputs as the parameters of forward are named",
+    )
+
+
+def apply_specs(bound: Bound, specs: Sequence[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
+    """Lay `--input` over the example inputs.
+
+    An example keeps its values where its shape is the one asked for; otherwise values like it are drawn.
+
+    Raises:
+        InvalidInputError: A name is no input, or a dtype or rank differs from the example's.
+    """
+    by_name = {spec.tensor.name: spec.tensor for spec in specs}
+    unknown = sorted(set(by_name) - set(bound.names))
+    if unknown:
+        raise _unknown_input(unknown[0], bound.names)
+    sizes = _example_sizes(specs)
+    generator = np.random.default_rng([seed, len(specs)])
+    tensors = tuple(
+        _fit(tensor, by_name[name], sizes, generator) if name in by_name else tensor
+        for name, tensor in zip(bound.names, bound.tensors, strict=True)
+    )
+    shapes = tuple(
+        by_name[name].shape if name in by_name else tuple(tensor.shape)
+        for name, tensor in zip(bound.names, bound.tensors, strict=True)
+    )
+    dims = {dim.name: dim for spec in specs for dim in spec.dims}
+    bounded = frozenset(name for spec in specs for name in spec.bounded)
+    return bound.with_tensors(tensors), InputShapes(
+        shapes=shapes, dims=tuple(dims.values()), bounded=bounded
+    )
+
+
+def _fit(
+    tensor: Tensor, spec: TensorSpec, sizes: Mapping[str, int], generator: np.random.Generator
+) -> Tensor:
+    shape = spec.concrete_shape(sizes)
+    if dtype_of(tensor) != spec.dtype or tensor.dim() != len(shape):
+        raise InvalidInputError(
+            f"--input '{spec}' does not fit the model's example",
+            why=f"the example of '{spec.name}' is {dtype_of(tensor)}{list(tensor.shape)}",
+            hint="give the dtype and the number of dims that forward takes",
+        )
+    if tuple(tensor.shape) == shape:
+        return tensor
+    return tensor_from_array(draw_like(to_array(tensor), shape, generator), spec.dtype)

@@ -1,0 +1,61 @@
+"""The first runs of a model: what it returns, and whether it returns the same twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgeconv.errors import InvalidInputError
+from edgeconv_converters.torch_export.evaluate import largest_difference
+from edgeconv_converters.torch_export.flatten import Bound, FlatModule
+from edgeconv_converters.torch_export.refusals import user_lines
+from edgeconv_converters.torch_export.trial import run_once, tolerance
+
+__all__ = ["check_repeatable", "run_raw"]
+
+
+def run_raw(module: nn.Module, bound: Bound, seed: int) -> object:
+    """What `forward` returns for the example, in its own structure.
+
+    Raises:
+        InvalidInputError: `forward` raises; the error has its message and the user's lines.
+    """
+    args, kwargs = bound.rebuild(tuple(tensor.clone() for tensor in bound.tensors))
+    torch.manual_seed(seed)
+    try:
+        with torch.no_grad():
+            return module(*args, **kwargs)
+    except Exception as error:
+        raise InvalidInputError(
+            "the model's forward fails on the example inputs",
+            why=f"{type(error).__name__}: {str(error).strip()}",
+            hint=f"it was given {_shapes(bound.names, bound.tensors)}",
+            details=user_lines(error),
+        ) from error
+
+
+def _shapes(names: Sequence[str], tensors: Sequence[Tensor]) -> str:
+    return ", ".join(
+        f"{name}:{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+def check_repeatable(flat: FlatModule, bound: Bound, seed: int) -> tuple[Tensor, ...]:
+    """The outputs for the example, which must not depend on random numbers.
+
+    Raises:
+        InvalidInputError: Two runs with different seeds differ.
+    """
+    described = _shapes(bound.names, bound.tensors)
+    first = run_once(flat, bound.tensors, seed, described)
+    second = run_once(flat, bound.tensors, seed + 1, described)
+    if any(largest_difference(a, b) > tolerance(a) for a, b in zip(first, second, strict=True)):
+        raise InvalidInputError(
+            "the model gives another result at every run",
+            why="its forward draws random numbers, in eval mode too",
+            hint="use nn.Dropout instead of F.dropout(x), or F.dropout(x, training=self.training)",
+        )
+    return first

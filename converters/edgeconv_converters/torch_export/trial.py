@@ -1,0 +1,229 @@
+"""Runs a captured model on every case, and checks that the exported program computes what the module does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from edgeconv.errors import CaptureError, InvalidInputError
+from edgeconv.formats.handler import Array
+from edgeconv.signature import Dim, Signature
+from edgeconv_converters.torch_export.arrays import tensor_from_array, to_array
+from edgeconv_converters.torch_export.cases import Drawer, Drawn, choose_sizes
+from edgeconv_converters.torch_export.describe import Observed
+from edgeconv_converters.torch_export.evaluate import largest_difference, run
+from edgeconv_converters.torch_export.refusals import range_refusal, user_lines
+
+__all__ = ["Ran", "Trial", "run_once", "tolerance"]
+
+_NOISE_CASES = 2
+# Rounding differs where an operator is fused or split; a wrong program differs by far more than this.
+_STEPS_OF_ROUNDING = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A case and what the module gave for it."""
+
+    drawn: Drawn
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def observed(self) -> Observed:
+        """Sizes in, shapes out."""
+        return Observed(sizes=self.drawn.sizes, shapes=tuple(tuple(o.shape) for o in self.outputs))
+
+
+class RefusedError(Exception):
+    """The module or the program does not take a size; whoever tries sizes goes on with the next."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """The module and the program side by side.
+
+    Attributes:
+        module: The flat module.
+        program: The exported program's module; None if there is no program.
+        signature: The inputs; its dims are narrowed to the sizes that work.
+        output_names: For messages.
+        bounded: Dims whose range the user gave.
+        seed: For random inputs.
+        notes: What the user should know.
+        ran: All cases so far.
+    """
+
+    module: nn.Module
+    program: nn.Module | None
+    signature: Signature
+    output_names: tuple[str, ...]
+    bounded: frozenset[str]
+    seed: int
+    notes: list[str] = field(default_factory=list)
+    ran: list[Ran] = field(default_factory=list)
+
+    def run_example(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """Take the example, which has already run."""
+        arrays = self._arrays(inputs)
+        sizes = self.signature.example_sizes()
+        drawn = Drawn(name="example", kind="example", sizes=sizes, inputs=arrays)
+        try:
+            self._check_program(drawn, inputs, outputs)
+        except RefusedError as error:
+            raise CaptureError(
+                "the exported program does not take the example inputs",
+                why=str(error),
+                hint="give dynamic dims an example size of 2 or more, e.g. N=2",
+            ) from error
+        self.ran.append(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
+
+    def run_noise(self) -> None:
+        """Random inputs of the example's sizes; those that the model fails on are left out."""
+        example = self.ran[0].drawn
+        drawer = Drawer(self.signature.inputs, example.inputs, self.seed)
+        for number in range(_NOISE_CASES):
+            drawn = drawer.draw(f"noise_{number}", "noise", example.sizes, number)
+            try:
+                self._add(drawn)
+            except RefusedError as error:
+                self.notes.append(f"random inputs like the example do not run: {error}")
+                return
+
+    def run_samples(
+        self, samples: Sequence[Mapping[str, Array]], sizes: Sequence[Mapping[str, int]]
+    ) -> None:
+        """The user's own samples, which must run.
+
+        Raises:
+            InvalidInputError: The model fails on one.
+        """
+        for number, (inputs, size) in enumerate(zip(samples, sizes, strict=True)):
+            drawn = Drawn(name=f"sample_{number}", kind="sample", sizes=size, inputs=inputs)
+            try:
+                self._add(drawn)
+            except RefusedError as error:
+                raise InvalidInputError(
+                    f"the model fails on sample {number}", why=str(error)
+                ) from error
+
+    def run_sizes(self) -> None:
+        """Other sizes of the dynamic dims; a range that does not work is narrowed to what does.
+
+        Raises:
+            CaptureError: The range was given by the user.
+        """
+        example = self.ran[0].drawn
+        drawer = Drawer(self.signature.inputs, example.inputs, self.seed)
+        for number, candidates in enumerate(choose_sizes(self.signature.dims)):
+            self._run_first(drawer, number, candidates)
+
+    def _run_first(self, drawer: Drawer, number: int, candidates: list[dict[str, int]]) -> None:
+        problems: list[str] = []
+        example = self.signature.example_sizes()
+        for sizes in (*candidates, example):
+            if sizes != example:
+                drawn = drawer.draw(f"sizes_{number}", "sizes", sizes, 100 + number)
+                try:
+                    self._add(drawn)
+                except RefusedError as error:
+                    problems.append(str(error))
+                    continue
+            if problems:
+                self._narrow(candidates[0], sizes, problems[0])
+            return
+
+    def _narrow(self, asked: Mapping[str, int], works: Mapping[str, int], why: str) -> None:
+        dims = []
+        for dim in self.signature.dims:
+            low, high = dim.min, dim.max
+            if asked[dim.name] < min(works[dim.name], dim.example):
+                low = works[dim.name]
+            elif asked[dim.name] > dim.example and works[dim.name] == dim.example:
+                high = dim.example
+            if (low, high) != (dim.min, dim.max):
+                self._note_narrowed(dim, low, high, why)
+            dims.append(replace(dim, min=low, max=high))
+        self.signature = replace(self.signature, dims=tuple(dims))
+
+    def _note_narrowed(self, dim: Dim, low: int, high: int | None, why: str) -> None:
+        if dim.name in self.bounded:
+            raise range_refusal(dim, low, high)
+        text = f"{low} or more" if high is None else f"{low} to {high}"
+        self.notes.append(f"dim '{dim.name}' is taken as {text}: other sizes fail ({why})")
+
+    def _add(self, drawn: Drawn) -> None:
+        inputs = tuple(
+            tensor_from_array(drawn.inputs[spec.name], spec.dtype) for spec in self.signature.inputs
+        )
+        try:
+            outputs = run(self.module, inputs, self.seed)
+        except Exception as error:
+            raise RefusedError(_one_line(error)) from error
+        self._check_program(drawn, inputs, outputs)
+        self.ran.append(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
+
+    def _check_program(
+        self, drawn: Drawn, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
+        if self.program is None:
+            return
+        try:
+            computed = run(self.program, inputs, self.seed)
+        except Exception as error:
+            raise RefusedError(_one_line(error)) from error
+        wrong = [
+            f"{name}: {distance:.3g} (allowed {tolerance(right):.3g})"
+            for name, mine, right in zip(self.output_names, computed, outputs, strict=True)
+            if (distance := largest_difference(mine, right)) > tolerance(right)
+        ]
+        if wrong:
+            raise CaptureError(
+                f"the exported program computes something else than the model, on {drawn.name}",
+                why="torch.export recorded a value or a branch that holds for the example only",
+                hint="look for Python numbers taken from tensors (.item(), int(), len()) in forward",
+                details=wrong,
+            )
+
+    def _arrays(self, inputs: Sequence[Tensor]) -> dict[str, Array]:
+        specs = self.signature.inputs
+        return {spec.name: to_array(t) for spec, t in zip(specs, inputs, strict=True)}
+
+
+def tolerance(reference: Tensor) -> float:
+    """The largest difference that rounding in another order explains."""
+    if not (reference.is_floating_point() or reference.is_complex()) or not reference.numel():
+        return 0.0
+    finite = reference[reference.isfinite()]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    return _STEPS_OF_ROUNDING * torch.finfo(reference.dtype).eps * largest
+
+
+def run_once(
+    module: nn.Module, inputs: Sequence[Tensor], seed: int, described: str
+) -> tuple[Tensor, ...]:
+    """Run the example.
+
+    Raises:
+        InvalidInputError: `forward` raises, with its message and the user's source lines.
+    """
+    try:
+        return run(module, inputs, seed)
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(
+            "the model's forward fails on the example inputs",
+            why=f"{type(error).__name__}: {error}",
+            hint=f"it was given {described}",
+            details=user_lines(error),
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[
+        :300
+    ]

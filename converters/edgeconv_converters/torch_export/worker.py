@@ -1,0 +1,97 @@
+"""The capture step: builds the model, captures it, and writes the capture folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.source import InputSpec, ModelSource
+from edgeconv_converters.torch_export.build import Built, build_source
+from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
+from edgeconv_converters.torch_export.dependencies import Dependencies
+from edgeconv_converters.torch_export.examples import (
+    InputShapes,
+    apply_specs,
+    arguments_from_specs,
+)
+from edgeconv_converters.torch_export.flatten import Bound, bind_inputs
+
+__all__ = ["capture", "describe_capture"]
+
+
+def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
+    """Capture the model of `options["source"]` into the folder `output`.
+
+    Args:
+        request: The JSON of a `Job`; options: `source`, `inputs`, `samples`, `trust`.
+        context: Of the worker; the live module is left there for later steps.
+
+    Raises:
+        InvalidInputError: The model, its weights or its inputs cannot be used.
+        UnsafeInputError: A file would run code when read.
+        CaptureError: A dynamic dim is not possible.
+    """
+    job = Job.from_json(request)
+    source = ModelSource.from_json(cast("dict[str, Json]", job.options["source"]))
+    inputs = cast("list[dict[str, Json]]", job.options.get("inputs") or [])
+    specs = [InputSpec.from_json(item) for item in inputs]
+    samples = job.options.get("samples")
+    samples_path = None if samples is None else Path(str(samples))
+    dependencies = Dependencies()
+    torch.manual_seed(job.seed)
+    with dependencies.watch():
+        built = build_source(source)
+    bound, shapes = _bind(built, specs, job.seed)
+    files = dependencies.to_json(source.path, source.weights)
+    settings = CaptureSettings(
+        name=job.name,
+        output=job.output,
+        samples=samples_path,
+        seed=job.seed,
+        metadata=job.metadata,
+        sources=tuple(str(cast("dict[str, Json]", item)["sha256"]) for item in files),
+        is_owned=True,
+    )
+    captured = capture_bound(built.module, bound, shapes, settings, context)
+    read = dependencies.to_json(source.path, source.weights, samples_path)
+    return describe_capture(
+        captured, job.output, dependencies=read, distributions=dependencies.distributions()
+    ).to_json()
+
+
+def _bind(built: Built, specs: list[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
+    args, kwargs = built.args, built.kwargs
+    if not built.has_examples:
+        args, kwargs = (), arguments_from_specs(built.module, specs, seed)
+    return apply_specs(bind_inputs(built.module, args, kwargs), specs, seed)
+
+
+def describe_capture(
+    captured: Captured,
+    output: Path,
+    *,
+    dependencies: list[Json],
+    distributions: dict[str, Json],
+) -> JobResult:
+    """The result of the step, also written as `capture.json` into the folder."""
+    error = captured.live.export_error
+    details: dict[str, Json] = {
+        "signature": cast("Json", captured.live.signature.to_json()),
+        "source_digest": captured.source_digest,
+        "parameters": captured.parameters,
+        "dependencies": dependencies,
+        "distributions": distributions,
+        "export_error": None if error is None else cast("Json", error.to_json()),
+    }
+    (output / "capture.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+    return JobResult(
+        output=output,
+        warnings=captured.warnings,
+        versions={"torch": torch.__version__},
+        details=details,
+    )

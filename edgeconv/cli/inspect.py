@@ -1,0 +1,123 @@
+"""`edgeconv inspect`: what goes in and out of a model, and what it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeconv.cli.options import (
+    AsJson,
+    Inputs,
+    Model,
+    NoCache,
+    Quiet,
+    Seed,
+    Timeout,
+    Trust,
+    Verbose,
+    Weights,
+)
+from edgeconv.cli.screen import Screen, as_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edgeconv.examination import Examination
+    from edgeconv.execute.request import ConversionRequest
+    from edgeconv.inspection.facts import ModelFacts
+    from edgeconv.signature import Dim
+
+__all__ = ["inspect"]
+
+GraphText = Annotated[bool, typer.Option("--graph", help="Print the edge graph as text.")]
+
+
+def inspect(  # noqa: PLR0913 - one parameter for each option
+    model: Model,
+    *,
+    graph: GraphText = False,
+    inputs: Inputs = None,
+    weights: Weights = None,
+    timeout: Timeout = None,
+    no_cache: NoCache = False,
+    trust: Trust = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Show a model's signature, operators, size and parameters.
+
+    A factory or .pt2 is captured and lowered to the edge graph; any other file is read as it is.
+    """
+    from edgeconv.cli.failure import tell_error
+    from edgeconv.conversion import ConversionOptions, make_request
+
+    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
+    options = ConversionOptions(
+        model=model,
+        out=Path(),
+        inputs=tuple(inputs or ()),
+        weights=weights,
+        timeout_seconds=timeout,
+        use_cache=not no_cache,
+        trust=trust,
+        seed=seed,
+    )
+    found = _examine(make_request(options), model, screen, with_graph=graph)
+    error = found.error.to_json() if found.error else None
+    screen.show({"model": model, **found.facts.to_json(), "error": error}, _tell(found.facts))
+    if found.error is None:
+        return 0
+    return tell_error(found.error, Screen(is_verbose=verbose))
+
+
+def _examine(
+    request: ConversionRequest, model: str, screen: Screen, *, with_graph: bool
+) -> Examination:
+    from edgeconv.cli.progress import watch
+    from edgeconv.examination import Examination, examine_file, examine_model
+    from edgeconv.formats import detect
+    from edgeconv.source import parse_model
+
+    source = parse_model(model)
+    known = detect(source.path) if source.kind == "file" and source.path else None
+    if known is not None and source.path and known.id != "torch-export":
+        return Examination(facts=examine_file(source.path, known))
+    with watch(screen) as listener:
+        return examine_model(request, listener, with_graph=with_graph)
+
+
+def _tell(facts: ModelFacts) -> str:
+    rows = [line for line in _lines(facts) if line[1]]
+    width = max(len(title) for title, _ in rows)
+    blocks = ["\n".join(f"{title:{width}}  {text}" for title, text in rows)]
+    if facts.operators:
+        counts = [(name, str(count)) for name, count in facts.operators.items()]
+        blocks.append(as_table(("operator", "count"), counts, right=(1,)))
+    if facts.graph:
+        blocks.append(facts.graph)
+    return "\n\n".join(blocks)
+
+
+def _lines(facts: ModelFacts) -> Iterable[tuple[str, str]]:
+    from edgeconv.formats import find_format
+    from edgeconv.report.figures import format_count, format_size
+
+    yield "format", find_format(facts.format).title
+    yield "size", format_size(facts.size_bytes) if facts.size_bytes else ""
+    yield "parameters", "" if facts.parameters is None else format_count(facts.parameters)
+    for title, tensors in (("input", facts.signature.inputs), ("output", facts.signature.outputs)):
+        for tensor in tensors:
+            yield title, str(tensor)
+    for dim in facts.signature.dims:
+        yield "dim", _describe_dim(dim)
+    for key, text in sorted(facts.metadata.items()):
+        yield key, text.replace("\n", ", ")
+
+
+def _describe_dim(dim: Dim) -> str:
+    largest = "" if dim.max is None else dim.max
+    return f"{dim.name} = {dim.min}..{largest}, example {dim.example}"

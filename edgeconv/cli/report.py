@@ -1,0 +1,77 @@
+"""`edgeconv report`: reads the report of an earlier run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeconv.cli.options import AsJson, Quiet, Verbose
+from edgeconv.cli.screen import Screen
+from edgeconv.report.document import read_report, report_schema, to_text, write_text
+
+if TYPE_CHECKING:
+    from edgeconv.report.model import Report
+
+__all__ = ["html", "schema", "show"]
+
+ReportFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="REPORT",
+        help="A report.json, or the folder that holds it.",
+        show_default=False,
+    ),
+]
+PageFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where the page goes; beside the report unless given.",
+        show_default=False,
+    ),
+]
+
+
+def show(
+    report: ReportFile, *, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Print what a report says."""
+    from edgeconv.cli.summary import summarize
+
+    found = read_report(report)
+    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
+    screen.show_json_text(to_text(found), _title(found) + summarize(found))
+
+
+def html(
+    report: ReportFile,
+    *,
+    output: PageFile = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw the page of a report again."""
+    from edgeconv.report.page import PAGE_NAME, render_page
+
+    folder = report if report.is_dir() else report.parent
+    path = output or folder / PAGE_NAME
+    write_text(path, render_page(read_report(report)))
+    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
+    screen.show({"path": str(path)}, str(path))
+
+
+def schema(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Print the JSON Schema of report.json."""
+    document = json.loads(report_schema())
+    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
+    screen.show(document, json.dumps(document, indent=2))
+
+
+def _title(report: Report) -> str:
+    return f"{report.name}, converted from {report.source.model} at {report.created}\n\n"

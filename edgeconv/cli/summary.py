@@ -1,0 +1,39 @@
+"""The table that ends a conversion, drawn from its report."""
+
+from __future__ import annotations
+
+from edgeconv.cli.screen import as_table
+from edgeconv.report.figures import format_error, format_floor, format_size
+from edgeconv.report.model import OutputReport, Report
+from edgeconv.report.reading import FormatRow, format_rows
+
+__all__ = ["summarize"]
+
+_HEADER = ("format", "size", "verdict", "error / floor", "route", "seconds")
+
+
+def summarize(report: Report) -> str:
+    """One line for each format that was asked for."""
+    return as_table(_HEADER, [_cells(row) for row in format_rows(report)], right=(1, 5))
+
+
+def _cells(row: FormatRow) -> tuple[str, ...]:
+    artifact = row.artifact
+    if artifact is None:
+        reason = row.goal.error.message if row.goal.error else ""
+        return (row.goal.format, "-", row.state, _error(row.worst), reason, "-")
+    return (
+        row.goal.format,
+        format_size(artifact.bytes),
+        row.state,
+        _error(row.worst),
+        " → ".join(artifact.route),
+        "cached" if row.is_cached else f"{row.seconds:.2f}",
+    )
+
+
+def _error(output: OutputReport | None) -> str:
+    if output is None:
+        return "-"
+    floor = format_floor(output.error_over_floor)
+    return " / ".join(filter(None, [format_error(output.max_abs_error), floor]))

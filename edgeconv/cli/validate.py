@@ -1,0 +1,117 @@
+"""`edgeconv validate`: compares an artifact with the model it was made from, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeconv.cli.options import (
+    AsJson,
+    Inputs,
+    NoCache,
+    Quiet,
+    Samples,
+    Seed,
+    Timeout,
+    Trust,
+    Verbose,
+    Weights,
+)
+from edgeconv.cli.screen import Screen, as_table
+from edgeconv.errors import ValidationError
+from edgeconv.report.figures import format_error, format_floor
+from edgeconv.validate.verdict import OutputMetrics, Verdict
+
+__all__ = ["validate"]
+
+_HEADER = ("output", "max error", "relative", "floor", "tolerance", "cosine", "SNR", "verdict")
+
+ArtifactFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ARTIFACT", help="A file, or the folder of a SavedModel.", show_default=False
+    ),
+]
+Reference = Annotated[
+    str,
+    typer.Option(
+        "--reference",
+        metavar="MODEL",
+        help="The model it must agree with: a .pt2, or a factory.",
+        show_default=False,
+    ),
+]
+
+
+def validate(  # noqa: PLR0913 - one parameter for each option
+    artifact: ArtifactFile,
+    *,
+    reference: Reference,
+    inputs: Inputs = None,
+    weights: Weights = None,
+    samples: Samples = None,
+    timeout: Timeout = None,
+    no_cache: NoCache = False,
+    trust: Trust = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Check that an artifact computes what its model computes.
+
+    It passes when its error stays near the distance of the model in float32 and in float64.
+    """
+    from edgeconv.cli.failure import tell_error
+    from edgeconv.cli.progress import watch
+    from edgeconv.conversion import ConversionOptions, make_request
+    from edgeconv.examination import verify_artifact
+    from edgeconv.formats import detect
+
+    known = detect(artifact)
+    options = ConversionOptions(
+        model=reference,
+        out=Path(),
+        inputs=tuple(inputs or ()),
+        weights=weights,
+        samples=samples,
+        timeout_seconds=timeout,
+        use_cache=not no_cache,
+        trust=trust,
+        seed=seed,
+    )
+    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
+    with watch(screen) as listener:
+        verdict = verify_artifact(artifact.absolute(), known, make_request(options), listener)
+    screen.show(verdict.to_json(), _tell(verdict))
+    if verdict.passed:
+        return 0
+    error = ValidationError(
+        f"'{artifact}' does not compute what '{reference}' computes", why=verdict.summary()
+    )
+    return tell_error(error, Screen(is_verbose=verbose))
+
+
+def _tell(verdict: Verdict) -> str:
+    rows = [_cells(output) for output in verdict.outputs]
+    blocks = [as_table(_HEADER, rows, right=(1, 2, 3, 4, 5, 6))] if rows else []
+    if verdict.problems:
+        blocks.append("\n".join(f"problem: {text}" for text in verdict.problems))
+    state = "passed" if verdict.passed else "failed"
+    blocks.append(f"{state}: {verdict.samples} samples against {verdict.reference}")
+    return "\n\n".join(blocks)
+
+
+def _cells(output: OutputMetrics) -> tuple[str, ...]:
+    return (
+        output.name,
+        format_error(output.max_abs_error),
+        format_error(output.relative_error),
+        format_floor(output.error_over_floor) or format_error(output.noise_floor),
+        format_error(output.tolerance),
+        f"{output.cosine:.7f}",
+        "-" if output.snr_db is None else f"{output.snr_db:.1f} dB",
+        "passed" if output.passed else output.reason or "failed",
+    )

@@ -1,0 +1,323 @@
+"""One conversion from typed options to a written report: what the command line and the API both call.
+
+It brings the parts together: the converters that are installed, the store, the worker processes, the executor,
+and the report, which is written into the output folder beside the artifacts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.errors import (
+    EdgeconvError,
+    InvalidInputError,
+    OutputError,
+    UnsafeInputError,
+    UsageError,
+)
+from edgeconv.execute.executor import convert
+from edgeconv.execute.in_process import LaneRouter
+from edgeconv.execute.pool import WorkerPool
+from edgeconv.execute.records import Listener, Outcome
+from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.runner import Runner
+from edgeconv.execute.verification import VERIFIERS, Verifier
+from edgeconv.formats import detect
+from edgeconv.plan.plan import Plan, Rejected, Search
+from edgeconv.plan.planner import Planner
+from edgeconv.plugin.job import Json
+from edgeconv.plugin.registry import Registry
+from edgeconv.settings import Settings, load_settings
+from edgeconv.source import ModelSource, parse_inputs, parse_model
+from edgeconv.store import Store
+from edgeconv.version import edgeconv_version
+
+if TYPE_CHECKING:
+    from edgeconv.report.model import Report
+
+__all__ = [
+    "DEFAULT_GOALS",
+    "Conversion",
+    "ConversionOptions",
+    "capture_options",
+    "default_name",
+    "make_request",
+    "run_conversion",
+    "run_request",
+    "source_format",
+]
+
+DEFAULT_GOALS = ("onnx", "torchscript", "savedmodel", "tflite")
+"""What a model is converted to unless the user says otherwise."""
+
+_SOURCE = "torch"
+# What PyTorch can load again is captured like a module.
+_CAPTURED = ("torch-export", "torchscript")
+_SHOWN_ROUTES = 5
+# Errors of the call itself: nothing was tried, so there is nothing to report.
+_REFUSALS = (InvalidInputError, OutputError, UnsafeInputError, UsageError)
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionOptions:
+    """What the user asked for.
+
+    Attributes:
+        model: The model as the user wrote it: a file or a factory.
+        out: Folder that receives the artifacts and the report.
+        goals: Format ids.
+        name: The model's name; that of the factory or the file unless given.
+        inputs: One description for each input, such as `image:float32[N=1,3,224,224]`.
+        weights: Weights for a factory.
+        samples: Real inputs to verify with.
+        via: Converters or formats that routes must pass.
+        avoid: Converters or formats that no route may pass.
+        jobs: Steps that may run side by side; None for one per core.
+        timeout_seconds: For one step; None for no limit.
+        use_cache: Whether results of earlier runs are used, and kept.
+        trust: Whether a pickle may run code when it is read.
+        seed: For anything random.
+        metadata: Stored inside artifacts: author, description.
+        labels: File with one class name per line, stored inside artifacts.
+        command: The command line, for the report; empty when called from Python.
+    """
+
+    model: str
+    out: Path
+    goals: tuple[str, ...] = DEFAULT_GOALS
+    name: str | None = None
+    inputs: tuple[str, ...] = ()
+    weights: Path | None = None
+    samples: Path | None = None
+    via: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    jobs: int | None = None
+    timeout_seconds: float | None = None
+    use_cache: bool = True
+    trust: bool = False
+    seed: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    labels: Path | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A conversion that ended.
+
+    Attributes:
+        outcome: What the executor says.
+        report: The same as a document.
+        folder: Where the report was written; None if it was not.
+    """
+
+    outcome: Outcome
+    report: Report
+    folder: Path | None
+
+
+def run_conversion(
+    options: ConversionOptions, listener: Listener, *, settings: Settings | None = None
+) -> Conversion:
+    """Convert a model as the user asked.
+
+    Args:
+        options: What to do.
+        listener: Hears of steps as they happen, from several threads.
+        settings: The user's settings; read from the environment unless given.
+
+    Raises:
+        UsageError: The options mean nothing.
+        InvalidInputError: The model cannot be used; nothing was written.
+        UnsafeInputError: The model would run code when read; nothing was written.
+        OutputError: The output folder cannot be written; nothing was done.
+        KeyboardInterrupt: The run was interrupted; what was delivered by then is whole.
+    """
+    request = make_request(options)
+    return run_request(request, listener, settings=settings, command=options.command)
+
+
+def run_request(
+    request: ConversionRequest,
+    listener: Listener,
+    *,
+    settings: Settings | None = None,
+    registry: Registry | None = None,
+    verifiers: Mapping[str, Verifier] = VERIFIERS,
+    lanes: Mapping[str, Runner] | None = None,
+    command: tuple[str, ...] = (),
+) -> Conversion:
+    """Run a request and write its report; failures of single formats are in the outcome.
+
+    Args:
+        request: What to do.
+        listener: Hears of steps as they happen.
+        settings: The user's settings; read from the environment unless given.
+        registry: The converters there are; those that are installed unless given.
+        verifiers: How each format is verified.
+        lanes: Runners by lane name, for lanes that are not to run in worker processes.
+        command: The command line, for the report.
+
+    Raises:
+        EdgeconvError: Nothing could be tried: see `run_conversion`.
+    """
+    settings = settings or load_settings()
+    registry = registry or Registry(allowed=settings.plugins)
+    with WorkerPool(settings.worker_environment) as pool:
+        outcome = convert(
+            request,
+            registry=registry,
+            runner=LaneRouter(lanes, pool) if lanes else pool,
+            store=Store(settings.store_dir),
+            listener=listener,
+            scratch=settings.scratch_dir,
+            verifiers=verifiers,
+        )
+    _raise_refusal(outcome)
+    return _report(request, outcome, registry, settings, command)
+
+
+def make_request(options: ConversionOptions) -> ConversionRequest:
+    """What the executor is to do for some options.
+
+    Raises:
+        UsageError: The model, an input or an option is written in a way that means nothing.
+        InvalidInputError: A file that was named is missing.
+    """
+    source = parse_model(options.model, weights=options.weights, trust=options.trust)
+    labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
+    return ConversionRequest(
+        name=options.name or default_name(source),
+        source=options.model,
+        goals=tuple(dict.fromkeys(options.goals)),
+        out=options.out,
+        capture_options=capture_options(options, source),
+        metadata={**options.metadata, **labels},
+        via=options.via,
+        avoid=options.avoid,
+        jobs=options.jobs,
+        timeout_seconds=options.timeout_seconds,
+        use_cache=options.use_cache,
+        seed=options.seed,
+    )
+
+
+def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str, Json]:
+    """What the capture step is given.
+
+    Raises:
+        UsageError: An input is written in a way that means nothing.
+        InvalidInputError: There are no samples where the options say.
+    """
+    if options.samples is not None and not options.samples.exists():
+        raise InvalidInputError(f"samples '{options.samples}' do not exist", hint="check the path")
+    return {
+        "source": source.to_json(),
+        "inputs": [item.to_json() for item in parse_inputs(options.inputs)],
+        "samples": None if options.samples is None else str(options.samples.absolute()),
+        "trust": options.trust,
+    }
+
+
+def source_format(source: ModelSource) -> str:
+    """The format at which a model enters the graph of converters.
+
+    Raises:
+        InvalidInputError: It is a file of no known format.
+    """
+    if source.kind == "factory" or source.path is None:
+        return _SOURCE
+    found = detect(source.path).id
+    return _SOURCE if found in _CAPTURED else found
+
+
+def default_name(source: ModelSource) -> str:
+    """A name for the files: that of the factory, or of the file without its suffixes."""
+    raw = source.function or Path(source.path or "model").name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", raw).strip("._") or "model"
+
+
+def _read_labels(path: Path) -> str:
+    try:
+        labels = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"labels '{path}' cannot be read",
+            why=str(error),
+            hint="give a text file in UTF-8 with one class name per line",
+        ) from error
+    if not any(labels):
+        raise InvalidInputError(f"labels '{path}' is empty", hint="write one class name per line")
+    return "\n".join(labels)
+
+
+def _raise_refusal(outcome: Outcome) -> None:
+    """Raise what refused the model or the call before anything was tried, if that is all that happened."""
+    errors = [goal.error for goal in outcome.goals]
+    if any(goal.attempts for goal in outcome.goals) or not errors:
+        return
+    if all(isinstance(error, _REFUSALS) for error in errors) and errors[0] is not None:
+        raise errors[0]
+
+
+def _report(
+    request: ConversionRequest,
+    outcome: Outcome,
+    registry: Registry,
+    settings: Settings,
+    command: tuple[str, ...],
+) -> Conversion:
+    import psutil
+
+    from edgeconv.report.build import RunFacts, build_report
+
+    plans, rejected = _plan(request, registry)
+    facts = RunFacts(
+        edgeconv=edgeconv_version(),
+        folder=request.out.absolute(),
+        command=command,
+        cores=settings.cores,
+        memory_bytes=psutil.virtual_memory().total,
+        plans=plans,
+        rejected=rejected,
+    )
+    report = build_report(outcome, facts)
+    try:
+        _write(report, facts.folder)
+    except EdgeconvError as error:
+        _logger.warning("no report was written: %s", error)
+        outcome = replace(outcome, warnings=(*outcome.warnings, f"no report was written: {error}"))
+        return Conversion(outcome=outcome, report=build_report(outcome, facts), folder=None)
+    return Conversion(outcome=outcome, report=report, folder=facts.folder)
+
+
+def _write(report: Report, folder: Path) -> None:
+    from edgeconv.report.document import REPORT_NAME, to_text, write_text
+    from edgeconv.report.page import PAGE_NAME, render_page
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"'{folder}' cannot be created", why=str(error)) from error
+    write_text(folder / REPORT_NAME, to_text(report))
+    write_text(folder / PAGE_NAME, render_page(report))
+
+
+def _plan(
+    request: ConversionRequest, registry: Registry
+) -> tuple[dict[str, tuple[Plan, ...]], tuple[Rejected, ...]]:
+    """Routes to each goal as they were before any of them was tried."""
+    planner = Planner(registry.converters)
+    search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
+    searches = planner.restrict(_SOURCE, request.goals, search)
+    plans = {
+        goal: planner.routes(_SOURCE, goal, each, count=_SHOWN_ROUTES)
+        for goal, each in searches.items()
+    }
+    return plans, planner.rejected(search)

@@ -1,0 +1,206 @@
+"""Looks at models without delivering anything: what is in them, and whether an artifact is what its model is.
+
+Captures come from the same cache as those of conversions, so that inspecting a model and converting it
+afterwards captures it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from edgeconv.artifact import digest_path, measure_size
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.execute.capture import Capture, capture
+from edgeconv.execute.gate import Gate
+from edgeconv.execute.pool import WorkerPool
+from edgeconv.execute.records import Listener
+from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.runner import Lane, Runner, Task
+from edgeconv.execute.steps import Steps
+from edgeconv.execute.verification import VERIFIERS
+from edgeconv.execute.work import Material, conversion, verification
+from edgeconv.execute.workspace import Workspace
+from edgeconv.formats import Format
+from edgeconv.inspection.facts import ModelFacts
+from edgeconv.plan.planner import Planner
+from edgeconv.plugin.registry import Registry, is_installed, missing_dependency
+from edgeconv.settings import Settings, load_settings
+from edgeconv.store import Store
+from edgeconv.validate.verdict import Verdict
+from edgeconv.version import edgeconv_version
+
+__all__ = ["Examination", "examine_file", "examine_model", "verify_artifact"]
+
+_ENTRY = "edgeconv.inspection.worker:inspect_file"
+_MODULE, _PROGRAM, _GRAPH = "torch", "torch-export", "edge-graph"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was found in a model that PyTorch can capture.
+
+    Attributes:
+        facts: Its signature and size; with the operators of the edge graph if it could be lowered.
+        error: Why it could not.
+    """
+
+    facts: ModelFacts
+    error: EdgeconvError | None = None
+
+
+def examine_model(
+    request: ConversionRequest,
+    listener: Listener,
+    *,
+    with_graph: bool = False,
+    settings: Settings | None = None,
+) -> Examination:
+    """Capture a model and lower it to the edge graph.
+
+    Args:
+        request: The model, and how it is captured; nothing is delivered.
+        listener: Hears of the steps.
+        with_graph: Whether the text of the edge graph is wanted.
+        settings: The user's settings; read from the environment unless given.
+
+    Raises:
+        EdgeconvError: The model cannot be captured.
+    """
+    with _open_bench(request, listener, settings or load_settings()) as bench:
+        captured = bench.capture()
+        facts = ModelFacts(
+            format=_MODULE,
+            size_bytes=measure_size(captured.program.path) if captured.program else 0,
+            signature=captured.signature,
+            parameters=captured.parameters,
+        )
+        try:
+            graph = bench.lower(captured)
+        except EdgeconvError as error:
+            return Examination(facts=facts, error=error)
+        found = _inspect(bench.steps.runner, graph, _GRAPH, with_graph=with_graph)
+        return Examination(facts=replace(facts, operators=found.operators, graph=found.graph))
+
+
+def examine_file(path: Path, known: Format, *, settings: Settings | None = None) -> ModelFacts:
+    """Read a model file with the library of its format, in a worker process.
+
+    Raises:
+        InvalidInputError: The file is damaged.
+        MissingDependencyError: The library is not installed.
+    """
+    settings = settings or load_settings()
+    with WorkerPool(settings.worker_environment) as pool:
+        return _inspect(pool, path, known.id, with_graph=True)
+
+
+def verify_artifact(
+    path: Path,
+    known: Format,
+    request: ConversionRequest,
+    listener: Listener,
+    *,
+    settings: Settings | None = None,
+) -> Verdict:
+    """Compare an artifact with its model, on this machine.
+
+    Args:
+        path: The artifact.
+        known: Its format.
+        request: The model, and how it is captured; nothing is delivered.
+        listener: Hears of the steps.
+        settings: The user's settings; read from the environment unless given.
+
+    Raises:
+        EdgeconvError: The model cannot be captured, or the artifact cannot be run.
+    """
+    _check_runtime(known)
+    with _open_bench(request, listener, settings or load_settings()) as bench:
+        return bench.verify(Material(path=path, digest=digest_path(path)), known, bench.capture())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """Single steps for one model."""
+
+    request: ConversionRequest
+    steps: Steps
+    planner: Planner
+
+    def capture(self) -> Capture:
+        spec = self.planner.best(_MODULE, _PROGRAM).steps[0]
+        return capture(spec, self.request, self.steps, version=edgeconv_version(), on_miss=_nothing)
+
+    def lower(self, captured: Capture) -> Path:
+        if captured.program is None:
+            raise captured.export_error or UsageError("the model has no program to lower")
+        head = self.planner.best(_MODULE, _PROGRAM).route
+        spec = self.planner.best(_PROGRAM, _GRAPH).steps[0]
+        facts = {"edgeconv_version": edgeconv_version(), "source_digest": captured.source_digest}
+        work = replace(
+            conversion(spec, (*head, spec.id), self.request),
+            inputs={"source": captured.program, "reference": captured.reference},
+            signature=captured.signature,
+            metadata={**self.request.metadata, **facts},
+        )
+        return cast("Material", self.steps.do(work, on_miss=_nothing).material).path
+
+    def verify(self, artifact: Material, known: Format, captured: Capture) -> Verdict:
+        work = replace(
+            verification(known.id, VERIFIERS[known.id], (known.id,), self.request),
+            inputs={"artifact": artifact, "reference": captured.reference},
+            signature=captured.signature,
+        )
+        return cast("Verdict", self.steps.do(work, on_miss=_nothing).verdict)
+
+
+@contextmanager
+def _open_bench(
+    request: ConversionRequest, listener: Listener, settings: Settings
+) -> Iterator[_Bench]:
+    planner = Planner(Registry(allowed=settings.plugins).converters)
+    store = Store(settings.store_dir)
+    try:
+        with (
+            WorkerPool(settings.worker_environment) as pool,
+            Workspace(settings.scratch_dir) as workspace,
+        ):
+            steps = Steps(
+                request,
+                runner=pool,
+                store=store,
+                listener=listener,
+                workspace=workspace,
+                gate=Gate(1),
+            )
+            yield _Bench(request=request, steps=steps, planner=planner)
+    finally:
+        store.close()
+
+
+def _inspect(runner: Runner, path: Path, format_id: str, *, with_graph: bool) -> ModelFacts:
+    verifier = VERIFIERS[format_id]
+    task = Task(
+        title=f"inspection of '{path.name}'",
+        entry=_ENTRY,
+        request={"path": str(path), "format": format_id, "graph": with_graph},
+    )
+    reply = runner.run(Lane(name=verifier.lane), task)
+    return ModelFacts.from_json(reply.unwrap())
+
+
+def _check_runtime(known: Format) -> None:
+    verifier = VERIFIERS.get(known.id)
+    if verifier is None:
+        raise UsageError(f"'{known.id}' cannot be verified", why="it is not a file that runs")
+    missing = [name for name in verifier.requires if not is_installed(name)]
+    if missing:
+        raise missing_dependency(f"verifying '{known.id}'", missing, [verifier.extra])
+
+
+def _nothing() -> None:
+    """Nothing need be made ready: these steps follow one another."""

@@ -1,0 +1,1 @@
+"""Runs plans: workers, the executor, and the records of what happened."""

@@ -1,0 +1,184 @@
+"""The captured model: its files, its facts, and the process that still holds it in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from edgeconv.errors import EdgeconvError, FailureKind, error_from_json
+from edgeconv.execute.records import Step
+from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.runner import Reply, Runner, Task, WorkerReplacedError, failure
+from edgeconv.execute.steps import Steps
+from edgeconv.execute.work import Done, Material, Work, conversion
+from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.plugin.job import Job
+from edgeconv.signature import Signature
+
+__all__ = ["Capture", "LiveModel", "capture", "send_live"]
+
+_PROGRAM = "model.pt2"
+_REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """What the capture step gave.
+
+    Attributes:
+        folder: All it wrote.
+        program: The exported program; None if PyTorch refused the model.
+        reference: Samples and the model's outputs for them.
+        signature: Names, dtypes, dims.
+        source_digest: SHA-256 over what the model was made from.
+        parameters: Number of weights.
+        export_error: Why there is no program.
+        live: The process that holds the model.
+    """
+
+    folder: Material
+    program: Material | None
+    reference: Material
+    signature: Signature
+    source_digest: str
+    parameters: int
+    export_error: EdgeconvError | None
+    live: LiveModel
+
+
+class LiveModel:
+    """Runs tasks in the process that holds the captured module; captures again where that process is gone.
+
+    Args:
+        runner: Where tasks run.
+        recapture: Captures once more; gives the new folder and the process's generation.
+        current: Folder and generation of the process that has it now; None if it came from the cache.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        recapture: Callable[[], tuple[Path, int | None]],
+        current: tuple[Path, int | None] | None,
+    ) -> None:
+        self._runner = runner
+        self._recapture = recapture
+        self._current = current
+        self._guard = threading.Lock()
+
+    def run(self, work: Work, task_for: Callable[[Path, int | None], Task]) -> Reply:
+        """Run one task.
+
+        Args:
+            work: The step.
+            task_for: Makes the task from the captured folder and the generation it must run in.
+
+        Raises:
+            EdgeconvError: Capturing again failed.
+        """
+        with self._guard:
+            for _ in range(2):
+                if self._current is None:
+                    self._current = self._recapture()
+                try:
+                    return self._runner.run(work.lane, task_for(*self._current))
+                except WorkerReplacedError:
+                    self._current = None
+        why = "the process that holds the model ended twice"
+        return Reply(error=failure(FailureKind.CRASHED, f"{work.title} did not run", why=why))
+
+
+def capture(
+    spec: ConverterSpec,
+    request: ConversionRequest,
+    steps: Steps,
+    *,
+    version: str,
+    on_miss: Callable[[], None],
+) -> Capture:
+    """Capture the model, or take the capture that the request brings.
+
+    Args:
+        spec: The converter from `torch` to `torch-export`.
+        request: The run.
+        steps: Does the step.
+        version: Of edgeconv, to be stored in the program.
+        on_miss: Called before anything is computed.
+
+    Raises:
+        EdgeconvError: The model cannot be captured.
+    """
+    work = _capture_work(spec, request, version)
+    if request.captured is not None:
+        folder = request.captured.output
+        digest = steps.digest(folder)
+        done = Done(result=request.captured, material=Material(path=folder, digest=digest))
+        current: tuple[Path, int | None] | None = (folder, None)
+    else:
+        done = steps.do(work, on_miss=on_miss)
+        material = cast("Material", done.material)
+        current = (material.path, done.generation) if done.generation is not None else None
+
+    def recapture() -> tuple[Path, int | None]:
+        again = replace(work, step=replace(work.step, id="capture-again"))
+        fresh = steps.compute(again, steps.send)
+        return cast("Material", fresh.material).path, fresh.generation
+
+    return _read(done, steps, LiveModel(steps.runner, recapture, current), work)
+
+
+def send_live(live: LiveModel, steps: Steps) -> Callable[[Work, Job], Reply]:
+    """How work that needs the module itself reaches the process that holds it."""
+
+    def send(work: Work, job: Job) -> Reply:
+        def task_for(folder: Path, generation: int | None) -> Task:
+            here = replace(job, inputs={**job.inputs, "source": folder})
+            return steps.task(work, here, generation)
+
+        return live.run(work, task_for)
+
+    return send
+
+
+def _capture_work(spec: ConverterSpec, request: ConversionRequest, version: str) -> Work:
+    work = conversion(spec, (spec.id,), request)
+    return replace(
+        work,
+        step=Step(
+            id="capture", kind="capture", converter=spec.id, source=spec.source, target=spec.target
+        ),
+        output_name="capture",
+        options=request.capture_options,
+        metadata={**request.metadata, "edgeconv_version": version},
+        needs_module=False,
+        # What the user wrote may be relative to the folder edgeconv was called in.
+        depends_on={"folder": str(Path.cwd())},
+    )
+
+
+def _read(done: Done, steps: Steps, live: LiveModel, work: Work) -> Capture:
+    folder = cast("Material", done.material)
+    program = folder.path / _PROGRAM
+    details = done.result.details
+    refused = details.get("export_error")
+    try:
+        return Capture(
+            folder=folder,
+            program=_material(program, steps) if program.exists() else None,
+            reference=_material(folder.path / _REFERENCE, steps),
+            signature=Signature.from_json(cast("dict[str, object]", details["signature"])),
+            source_digest=str(details["source_digest"]),
+            parameters=int(cast("int", details["parameters"])),
+            export_error=error_from_json(refused) if isinstance(refused, dict) else None,
+            live=live,
+        )
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        why = f"what it left is not a capture: {type(error).__name__}: {error}"
+        raise failure(FailureKind.INTERNAL, f"{work.title} failed", why=why) from error
+
+
+def _material(path: Path, steps: Steps) -> Material:
+    return Material(path=path, digest=steps.digest(path))

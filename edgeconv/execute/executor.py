@@ -1,0 +1,277 @@
+"""Runs a conversion from the model to the delivered artifacts: capture first, then all goals side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
+
+from edgeconv.errors import EdgeconvError, MissingDependencyError, NoRouteError, UsageError
+from edgeconv.execute.capture import Capture, capture
+from edgeconv.execute.delivery import OutputFolder
+from edgeconv.execute.gate import Gate
+from edgeconv.execute.goal import Goal
+from edgeconv.execute.losses import Losses, Once
+from edgeconv.execute.memory import MemoryMeter
+from edgeconv.execute.records import GoalOutcome, Listener, Outcome
+from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.route import Shared, describe
+from edgeconv.execute.runner import Runner
+from edgeconv.execute.steps import Steps
+from edgeconv.execute.verification import VERIFIERS, Verifier
+from edgeconv.execute.warming import Warming
+from edgeconv.execute.work import lane_of
+from edgeconv.execute.workspace import Workspace
+from edgeconv.formats import find_format
+from edgeconv.plan.plan import Plan, Search
+from edgeconv.plan.planner import Planner
+from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.plugin.registry import Registry, is_installed, missing_dependency, missing_modules
+from edgeconv.store import Store
+
+__all__ = ["convert"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_SOURCE, _CAPTURED = "torch", "torch-export"
+
+
+def convert(
+    request: ConversionRequest,
+    *,
+    registry: Registry,
+    runner: Runner,
+    store: Store,
+    listener: Listener,
+    scratch: Path,
+    verifiers: Mapping[str, Verifier] = VERIFIERS,
+) -> Outcome:
+    """Capture a model, convert it to each goal, verify and deliver the artifacts.
+
+    Goals that fail do not stop the others; their errors are in the outcome.
+
+    Args:
+        request: What to do.
+        registry: The converters there are.
+        runner: Where steps run; it is closed when the run is interrupted.
+        store: Results of earlier runs.
+        listener: Hears of steps as they happen.
+        scratch: Holds the folder this run works in.
+        verifiers: How each format is verified.
+
+    Raises:
+        UsageError: An unknown format, converter, or a name that no file can have.
+        OutputError: The output folder or `scratch` cannot be written; nothing was done.
+        KeyboardInterrupt: The run was interrupted; what was delivered by then is whole.
+    """
+    run = _Run(request, registry=registry, verifiers=verifiers)
+    output = OutputFolder(request.out)
+    output.prepare()
+    try:
+        with MemoryMeter() as meter, Workspace(scratch) as workspace:
+            steps = Steps(
+                request,
+                runner=runner,
+                store=store,
+                listener=listener,
+                workspace=workspace,
+                gate=Gate(request.jobs or len(os.sched_getaffinity(0))),
+            )
+            goals, captured = run.execute(steps, output)
+    finally:
+        output.tidy()
+        store.close()
+    return Outcome(
+        name=request.name,
+        source=request.source,
+        source_digest=captured.source_digest if captured else "",
+        signature=captured.signature if captured else None,
+        parameters=captured.parameters if captured else 0,
+        goals=goals,
+        steps=steps.records,
+        seconds=steps.seconds,
+        peak_memory_bytes=meter.peak_bytes,
+        seed=request.seed,
+        warnings=store.take_warnings(),
+    )
+
+
+class _Run:
+    """One run, checked.
+
+    Args:
+        request: What to do.
+        registry: The converters there are.
+        verifiers: How each format is verified.
+
+    Raises:
+        UsageError: The request means nothing.
+    """
+
+    def __init__(
+        self,
+        request: ConversionRequest,
+        *,
+        registry: Registry,
+        verifiers: Mapping[str, Verifier],
+    ) -> None:
+        self._request = request
+        self._verifiers = verifiers
+        self._planner = Planner(registry.converters)
+        _check_name(request.name)
+        self._searches = self._search_goals()
+        self._capturing = _capture_spec(registry.converters)
+
+    def execute(
+        self, steps: Steps, output: OutputFolder
+    ) -> tuple[tuple[GoalOutcome, ...], Capture | None]:
+        """Capture, then pursue all goals; what cannot succeed is found out before anything runs."""
+        outcomes: dict[str, GoalOutcome] = {}
+        plans: dict[str, Plan] = {}
+        for goal, search in self._searches.items():
+            try:
+                plans[goal] = self._plan(goal, search)
+            except (NoRouteError, MissingDependencyError) as error:
+                outcomes[goal] = GoalOutcome(format=goal, attempts=(), error=error)
+        captured: Capture | EdgeconvError | None = None
+        try:
+            if plans:
+                warming = Warming(steps.runner, self._verifiers)
+                captured = self._capture(steps, plans, warming)
+            if isinstance(captured, Capture):
+                outcomes |= self._pursue(plans, captured, steps, warming, output)
+        except BaseException:
+            steps.stop()
+            raise
+        if isinstance(captured, EdgeconvError):
+            failed = {g: GoalOutcome(format=g, attempts=(), error=captured) for g in plans}
+            return tuple({**outcomes, **failed}[goal] for goal in self._searches), None
+        return tuple(outcomes[goal] for goal in self._searches), captured
+
+    def _search_goals(self) -> dict[str, Search]:
+        request = self._request
+        goals = dict.fromkeys(request.goals)
+        if not goals:
+            raise UsageError("no format was asked for", hint="name formats with --to")
+        for goal in goals:
+            if not find_format(goal).is_delivered or goal not in self._verifiers:
+                raise UsageError(
+                    f"'{goal}' cannot be asked for",
+                    why="nothing of this format can be delivered",
+                    hint="use one of: " + ", ".join(sorted(self._verifiers)),
+                )
+        search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
+        return self._planner.restrict(_SOURCE, goals, search)
+
+    def _plan(self, goal: str, search: Search) -> Plan:
+        """The best route to a goal, if all that is needed besides is installed as well."""
+        verifier = self._verifiers[goal]
+        missing = [name for name in verifier.requires if not is_installed(name)]
+        if missing:
+            raise missing_dependency(f"verifying '{goal}'", missing, [verifier.extra])
+        if self._capturing is None:
+            raise self._planner.no_route(_SOURCE, _CAPTURED, Search())
+        return self._planner.best(_SOURCE, goal, search)
+
+    def _capture(
+        self, steps: Steps, plans: Mapping[str, Plan], warming: Warming
+    ) -> Capture | EdgeconvError:
+        spec = cast("ConverterSpec", self._capturing)
+
+        def warm() -> None:
+            warming.claim(lane_of(spec))
+            for plan in plans.values():
+                warming.prepare(plan, 0)
+
+        try:
+            return capture(spec, self._request, steps, version=_version(), on_miss=warm)
+        except EdgeconvError as error:
+            return error
+
+    def _pursue(
+        self,
+        plans: Mapping[str, Plan],
+        captured: Capture,
+        steps: Steps,
+        warming: Warming,
+        output: OutputFolder,
+    ) -> dict[str, GoalOutcome]:
+        shared = self._share(captured, steps, warming)
+        goals = {
+            goal: Goal(
+                goal,
+                self._searches[goal],
+                planner=self._planner,
+                shared=shared,
+                output=output,
+            )
+            for goal in plans
+        }
+        steps.gate.expect(len(goals))
+        with ThreadPoolExecutor(len(goals), thread_name_prefix="goal") as threads:
+            futures = {name: threads.submit(goal.pursue) for name, goal in goals.items()}
+            try:
+                return {name: future.result() for name, future in futures.items()}
+            except BaseException:
+                steps.stop()  # before the threads are waited for
+                raise
+
+    def _share(self, captured: Capture, steps: Steps, warming: Warming) -> Shared:
+        spec, request = cast("ConverterSpec", self._capturing), self._request
+        return Shared(
+            request=request,
+            steps=steps,
+            captured=captured,
+            capture_id=spec.id,
+            capture_lane=lane_of(spec),
+            losses=self._lost_with(captured),
+            results=Once(),
+            verifiers=self._verifiers,
+            metadata={
+                **request.metadata,
+                "edgeconv_version": _version(),
+                "source_digest": captured.source_digest,
+            },
+            warm=warming.prepare,
+        )
+
+    def _lost_with(self, captured: Capture) -> Losses:
+        """Without a program, nothing leads to or from it."""
+        losses = Losses()
+        if captured.program is None:
+            refused = captured.export_error
+            reason = describe(refused) if refused else "the capture step left no program"
+            for spec in self._planner.converters:
+                if _CAPTURED in (spec.source, spec.target):
+                    losses.add(spec.id, reason)
+        return losses
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' cannot name files",
+            why="it has characters that some system or format refuses",
+            hint="use letters, digits, '_', '-', '.' and '+' with --name",
+        )
+
+
+def _capture_spec(converters: Iterable[ConverterSpec]) -> ConverterSpec | None:
+    """The best converter that captures; `--avoid` speaks of routes, and every route needs the capture."""
+    found = [
+        spec
+        for spec in converters
+        if (spec.kind, spec.source, spec.target) == ("convert", _SOURCE, _CAPTURED)
+        and not missing_modules(spec)
+    ]
+    return min(found, key=lambda spec: (spec.cost, spec.id), default=None)
+
+
+def _version() -> str:
+    try:
+        return version("edgeconv")
+    except PackageNotFoundError:  # run from a source tree that was not installed
+        return "unknown"

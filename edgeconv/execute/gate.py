@@ -1,0 +1,92 @@
+"""Decides which of the steps that are ready goes next: few at once, one per lane, the most urgent first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edgeconv.execute.runner import Lane
+
+__all__ = ["Gate"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Waiting:
+    priority: tuple[bool, float]
+    rank: int
+    lane: Lane
+
+
+class Gate:
+    """Lets steps in.
+
+    Args:
+        jobs: Steps let in at once.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._missing = 0
+        self._here = threading.local()
+        self._waiting: list[_Waiting] = []
+        self._running: set[Lane] = set()
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def expect(self, count: int) -> None:
+        """Let nobody in before so many have joined and come for the first time, or are done.
+
+        So the first in a lane is the shortest, and not the fastest to ask.
+        """
+        with self._changed:
+            self._missing = count
+
+    def join(self) -> None:
+        """Say that this thread is one of those expected."""
+        self._here.is_expected = True
+
+    def arrive(self) -> None:
+        """Say that this thread waits for something else, or is done: nobody need wait for it."""
+        with self._changed:
+            self._note_arrival()
+
+    @contextmanager
+    def turn(self, lane: Lane, priority: tuple[bool, float]) -> Iterator[None]:
+        """Wait until it is this step's turn; it lasts as long as the context.
+
+        Args:
+            lane: Where the step runs.
+            priority: The smallest of those that wait goes first.
+        """
+        self._enter(lane, priority)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.discard(lane)
+                self._changed.notify_all()
+
+    def _enter(self, lane: Lane, priority: tuple[bool, float]) -> None:
+        with self._changed:
+            self._count += 1
+            me = _Waiting(priority, self._count, lane)
+            self._waiting.append(me)
+            self._note_arrival()
+            self._changed.wait_for(lambda: self._is_next(me))
+            self._waiting.remove(me)
+            self._running.add(lane)
+            self._changed.notify_all()
+
+    def _is_next(self, me: _Waiting) -> bool:
+        if self._missing > 0 or len(self._running) >= self._jobs or me.lane in self._running:
+            return False
+        able = [other for other in self._waiting if other.lane not in self._running]
+        return min(able) == me
+
+    def _note_arrival(self) -> None:
+        if getattr(self._here, "is_expected", False):
+            self._here.is_expected = False
+            self._missing -= 1
+            self._changed.notify_all()

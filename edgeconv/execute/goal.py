@@ -1,0 +1,202 @@
+"""One format that was asked for: tries routes, best first, until one delivers a verified artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeconv.artifact import Artifact
+from edgeconv.errors import (
+    ConversionError,
+    EdgeconvError,
+    FailureKind,
+    MissingDependencyError,
+    NoRouteError,
+    OutputError,
+    ValidationError,
+)
+from edgeconv.execute.delivery import OutputFolder
+from edgeconv.execute.records import Attempt, GoalOutcome
+from edgeconv.execute.route import Made, RouteLostError, Shared, describe, follow
+from edgeconv.formats import find_format
+from edgeconv.plan.plan import Plan, Search
+from edgeconv.plan.planner import Planner
+from edgeconv.plugin.job import Json
+
+__all__ = ["Goal"]
+
+_SHOWN_DETAILS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failed:
+    """A route that failed, and why."""
+
+    attempt: Attempt
+    error: EdgeconvError
+
+
+class Goal:
+    """One format.
+
+    Args:
+        format_id: The format.
+        search: What restricts its routes.
+        planner: Finds them.
+        shared: What all goals of the run have in common.
+        output: Where the artifact goes.
+    """
+
+    def __init__(
+        self,
+        format_id: str,
+        search: Search,
+        *,
+        planner: Planner,
+        shared: Shared,
+        output: OutputFolder,
+    ) -> None:
+        self._format = find_format(format_id)
+        self._search = search
+        self._planner = planner
+        self._shared = shared
+        self._output = output
+        self._file = f"{shared.request.name}{self._format.suffix}"
+        self._failed: list[_Failed] = []
+        self._rejected_attempt: Attempt | None = None
+        self._rejected_path: Path | None = None
+
+    def pursue(self) -> GoalOutcome:
+        """Try routes until one delivers, or none is left."""
+        self._shared.steps.gate.join()
+        try:
+            while True:
+                plan = self._next_plan()
+                if isinstance(plan, EdgeconvError):
+                    return self._finish(error=self._final_error(plan))
+                outcome = self._try(plan)
+                if outcome:
+                    return outcome
+        finally:
+            self._shared.steps.gate.arrive()
+
+    def _next_plan(self) -> Plan | EdgeconvError:
+        search = replace(self._search, lost=self._shared.losses.all())
+        try:
+            return self._planner.best("torch", self._format.id, search)
+        except (NoRouteError, MissingDependencyError) as error:
+            return error
+
+    def _try(self, plan: Plan) -> GoalOutcome | None:
+        """Follow one route; None if it failed and another may do."""
+        try:
+            made = follow(plan, self._shared)
+            self._shared.steps.gate.arrive()
+            self._shared.steps.check_going_on()
+            return self._deliver(plan, made)
+        except RouteLostError as lost:
+            self._note(plan, lost)
+            return None
+        except OutputError as error:
+            attempt = Attempt(route=plan.route, result="failed", reason=describe(error))
+            self._failed.append(_Failed(attempt=attempt, error=error))
+            return self._finish(error=error)
+
+    def _deliver(self, plan: Plan, made: Made) -> GoalOutcome:
+        path = self._output.deliver(made.material.path, self._file, self._format)
+        if self._rejected_attempt is None:
+            self._output.forget_rejected(self._file)
+        artifact = Artifact(
+            name=self._shared.request.name,
+            format=self._format.id,
+            path=path,
+            digest=made.material.digest,
+            signature=self._shared.captured.signature,
+            metadata=self._shared.metadata,
+            parents=(made.parent.digest,),
+        )
+        attempt = Attempt(route=plan.route, result="delivered", verdict=made.verdict)
+        return self._finish(attempt, artifact=artifact)
+
+    def _note(self, plan: Plan, lost: RouteLostError) -> None:
+        """Remember a route that failed; what it made is kept if verification is what failed."""
+        attempt = Attempt(
+            route=plan.route,
+            result="rejected" if lost.rejected else "failed",
+            reason=describe(lost.error),
+            verdict=lost.verdict,
+        )
+        self._failed.append(_Failed(attempt=attempt, error=lost.error))
+        if lost.rejected is None:
+            return
+        self._rejected_attempt = attempt
+        reason: dict[str, Json] = {
+            "format": self._format.id,
+            "route": list(plan.route),
+            "reason": attempt.reason,
+            "verdict": lost.verdict.to_json() if lost.verdict else None,
+        }
+        self._rejected_path = self._output.reject(lost.rejected.path, self._file, reason)
+
+    def _finish(
+        self,
+        delivered: Attempt | None = None,
+        *,
+        artifact: Artifact | None = None,
+        error: EdgeconvError | None = None,
+    ) -> GoalOutcome:
+        attempts = [item.attempt for item in self._failed]
+        last = delivered or self._rejected_attempt
+        return GoalOutcome(
+            format=self._format.id,
+            attempts=(*attempts, delivered) if delivered else tuple(attempts),
+            artifact=artifact,
+            verdict=last.verdict if last else None,
+            rejected_path=self._rejected_path,
+            error=error,
+        )
+
+    def _final_error(self, no_route: EdgeconvError) -> EdgeconvError:
+        """The error of a goal that has no route left.
+
+        Args:
+            no_route: What planning says now.
+        """
+        refused = self._shared.captured.export_error
+        if not self._failed:
+            # Without a program most formats are out of reach: why there is none is what the user must know.
+            return refused if refused and isinstance(no_route, NoRouteError) else no_route
+        errors = [item.error for item in self._failed]
+        if any(item.attempt.result == "rejected" for item in self._failed):
+            kept = f"it is kept with the verdict: '{self._rejected_path}'"
+            what = "was made, but does not compute what the model computes"
+            return self._summarize(ValidationError, what, hint=kept if self._rejected_path else "")
+        if all(_kind(error) is FailureKind.MISSING_TOOL for error in errors):
+            return self._summarize(MissingDependencyError, "needs tools that are not installed")
+        if len(errors) == 1 and isinstance(errors[0], ConversionError):
+            return errors[0]
+        hint = no_route.hint if isinstance(no_route, MissingDependencyError) else ""
+        return self._summarize(ConversionError, "was not made: every route failed", hint=hint)
+
+    def _summarize(
+        self, error_class: type[EdgeconvError], what: str, *, hint: str = ""
+    ) -> EdgeconvError:
+        last = self._failed[-1].error
+        return error_class(
+            f"'{self._format.id}' {what}",
+            why=describe(last) if len(self._failed) == 1 else "see each route",
+            hint=hint or next((item.error.hint for item in self._failed if item.error.hint), ""),
+            details=[line for item in self._failed for line in _lines(item)],
+        )
+
+
+def _lines(failed: _Failed) -> list[str]:
+    """A line for the route, and for operators that are not supported one each."""
+    route = " → ".join(failed.attempt.route)
+    more = list(failed.error.details) if _kind(failed.error) is FailureKind.UNSUPPORTED_OPS else []
+    shown = [f"    {line}" for line in more[:_SHOWN_DETAILS]]
+    return [f"{route}: {failed.attempt.reason}", *shown]
+
+
+def _kind(error: EdgeconvError) -> FailureKind:
+    return FailureKind(str(error.to_json()["failure_kind"]))

@@ -1,0 +1,183 @@
+"""Follows one route from the captured model to a verified artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from edgeconv.artifact import Artifact
+from edgeconv.errors import EdgeconvError, FailureKind, OutputError, StepError, ValidationError
+from edgeconv.execute.capture import Capture, send_live
+from edgeconv.execute.losses import Losses, Once
+from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.runner import Lane
+from edgeconv.execute.steps import Steps
+from edgeconv.execute.verification import Verifier
+from edgeconv.execute.work import Done, Material, conversion, verification
+from edgeconv.plan.plan import Plan
+from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.validate.verdict import Verdict
+
+__all__ = ["Made", "RouteLostError", "Shared", "follow"]
+
+# A runtime that dies of an artifact, or refuses to open it, has judged it; a timeout says nothing about it.
+_JUDGEMENTS = (FailureKind.CRASHED, FailureKind.INVALID_INPUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the goals of one run have in common.
+
+    Attributes:
+        request: The run.
+        steps: Does single steps.
+        captured: The model.
+        capture_id: The converter that captured it.
+        capture_lane: The lane whose process holds it.
+        losses: Converters that failed.
+        results: Steps that were done, by route.
+        verifiers: By format id.
+        metadata: Stored inside artifacts.
+        warm: Makes the lanes ready that a route will use after its step of some index.
+    """
+
+    request: ConversionRequest
+    steps: Steps
+    captured: Capture
+    capture_id: str
+    capture_lane: Lane
+    losses: Losses
+    results: Once[Done]
+    verifiers: Mapping[str, Verifier]
+    metadata: Mapping[str, str]
+    warm: Callable[[Plan, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a route made, and what that was made from."""
+
+    material: Material
+    parent: Material
+    verdict: Verdict
+
+
+class RouteLostError(Exception):
+    """A route failed; its converter is out for this model. Never reaches users.
+
+    Attributes:
+        error: Why.
+        rejected: What was made, where verification is what failed.
+        verdict: What verification found, if it came so far.
+    """
+
+    def __init__(
+        self,
+        error: EdgeconvError,
+        *,
+        rejected: Material | None = None,
+        verdict: Verdict | None = None,
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.rejected = rejected
+        self.verdict = verdict
+
+
+def follow(plan: Plan, shared: Shared) -> Made:
+    """Do all steps of a route and verify what it made.
+
+    Raises:
+        RouteLostError: A step failed, or the artifact is not what the model is.
+        OutputError: The disk is full: another route would meet the same.
+    """
+    parent = material = shared.captured.folder
+    for index, spec in enumerate(plan.steps):
+        parent = material
+        if spec.id == shared.capture_id:
+            material = cast("Material", shared.captured.program)
+        else:
+            material = _convert_once(plan, index, material, shared)
+    return Made(material=material, parent=parent, verdict=_verify(plan, material, shared))
+
+
+def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> Material:
+    """Do one conversion, or take its result from another goal whose route begins alike."""
+    spec, route = plan.steps[index], plan.route[: index + 1]
+    try:
+        _check_accepts(spec, source, shared)
+        done = shared.results.get(
+            route,
+            lambda: _convert(plan, index, source, shared),
+            on_wait=shared.steps.gate.arrive,
+        )
+    except OutputError:
+        raise
+    except EdgeconvError as error:
+        shared.losses.add(spec.id, describe(error))
+        raise RouteLostError(error) from error
+    return cast("Material", done.material)
+
+
+def _convert(plan: Plan, index: int, source: Material, shared: Shared) -> Done:
+    spec = plan.steps[index]
+    work = replace(
+        conversion(spec, plan.route[: index + 1], shared.request),
+        inputs={"source": source, "reference": shared.captured.reference},
+        signature=shared.captured.signature,
+        metadata=shared.metadata,
+    )
+    send = None
+    if work.needs_module:
+        work = replace(work, lane=shared.capture_lane)
+        send = send_live(shared.captured.live, shared.steps)
+    return shared.steps.do(work, send, on_miss=lambda: shared.warm(plan, index))
+
+
+def _check_accepts(spec: ConverterSpec, source: Material, shared: Shared) -> None:
+    if spec.accepts is None:
+        return
+    artifact = Artifact(
+        name=shared.request.name,
+        format=spec.source,
+        path=source.path,
+        digest=source.digest,
+        signature=shared.captured.signature,
+    )
+    refusal = spec.accepts(artifact)
+    if refusal:
+        raise StepError(
+            f"'{spec.id}' does not take this model",
+            kind=FailureKind.INVALID_INPUT,
+            why=refusal.reason,
+        )
+
+
+def _verify(plan: Plan, material: Material, shared: Shared) -> Verdict:
+    verifier, last = shared.verifiers[plan.goal], plan.steps[-1]
+    work = replace(
+        verification(plan.goal, verifier, plan.route, shared.request),
+        inputs={"artifact": material, "reference": shared.captured.reference},
+        signature=shared.captured.signature,
+    )
+    try:
+        done = shared.steps.do(work, on_miss=lambda: None)
+    except EdgeconvError as error:
+        shared.losses.add(last.id, describe(error))
+        is_judged = error.to_json()["failure_kind"] in _JUDGEMENTS
+        raise RouteLostError(error, rejected=material if is_judged else None) from error
+    verdict = cast("Verdict", done.verdict)
+    if not verdict.passed:
+        shared.losses.add(last.id, f"its result failed verification: {verdict.summary()}")
+        failed = ValidationError(
+            f"'{last.id}' made a {plan.goal} that does not compute what the model computes",
+            why=verdict.summary(),
+        )
+        raise RouteLostError(failed, rejected=material, verdict=verdict)
+    return verdict
+
+
+def describe(error: EdgeconvError) -> str:
+    """An error in one line."""
+    return f"{error.message}: {error.why}" if error.why else error.message

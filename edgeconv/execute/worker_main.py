@@ -1,0 +1,230 @@
+"""The process in which converters run, so that a native crash or a leak ends a step and not the whole run.
+
+Run as `python -I -u worker_main.py PARENT_PID` by the interpreter of the step's environment, which need not
+have edgeconv: this file uses the standard library alone. Requests arrive as JSON lines on stdin, events leave
+as JSON lines on a private copy of stdout; whatever tools print, natively too, goes to stderr, which is the log
+file that the parent opened, and cannot mix with the protocol.
+
+Requests:
+    {"op": "run", "id": …, "title": …, "entry": "module:function" or {"path": …, "function": …}, "request": {…}}
+    {"op": "warm", "modules": […]}      imported while there is nothing else to do; failures do not matter
+    {"op": "exit"}
+
+Events:
+    {"id": …, "event": "done", "result": {…}, "seconds": …, "peak_memory_bytes": …}
+    {"id": …, "event": "failed", "error": {…}, "seconds": …, "peak_memory_bytes": …}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import importlib
+import importlib.util
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, cast
+
+_PR_SET_PDEATHSIG = 1
+_TRACEBACK_LINES = 16
+_MEMORY_PHRASES = ("can't allocate memory", "out of memory", "std::bad_alloc", "Unable to allocate")
+
+Json = dict[str, object]
+Entry = Callable[[Json, Json], Json]
+
+
+class Worker:
+    """Takes requests one after the other; imports what was asked to be warm while it waits.
+
+    Args:
+        events: Where events are written.
+    """
+
+    def __init__(self, events: IO[str]) -> None:
+        self._events = events
+        self._requests: queue.SimpleQueue[Json] = queue.SimpleQueue()
+        self._cold: deque[str] = deque()
+        self._context: Json = {}
+        self._loaded: dict[str, Entry] = {}
+
+    def submit(self, request: Json) -> None:
+        """Queue a request; called by the thread that reads them."""
+        self._requests.put(request)
+
+    def serve(self) -> None:
+        """Work until asked to exit."""
+        while True:
+            request = self._next()
+            if request is None:
+                _import_quietly(self._cold.popleft())
+            elif request["op"] == "exit":
+                return
+            elif request["op"] == "warm":
+                self._cold.extend(cast("list[str]", request["modules"]))
+            else:
+                self._answer(request)
+
+    def _next(self) -> Json | None:
+        """The next request; None when there is time to import something."""
+        try:
+            return self._requests.get(block=not self._cold)
+        except queue.Empty:
+            return None
+
+    def _answer(self, request: Json) -> None:
+        _reset_peak_memory()
+        started = time.perf_counter()
+        outcome = self._attempt(request)
+        outcome |= {
+            "id": request["id"],
+            "seconds": time.perf_counter() - started,
+            "peak_memory_bytes": _peak_memory_bytes(),
+        }
+        _flush_output()
+        self._events.write(json.dumps(outcome) + "\n")
+        self._events.flush()
+
+    def _attempt(self, request: Json) -> Json:
+        title = str(request.get("title") or "the step")
+        try:
+            function = self._load(request["entry"])
+            result = function(cast("Json", request["request"]), self._context)
+            # What cannot be sent must fail here, where it still becomes an answer.
+            return {"event": "done", "result": json.loads(json.dumps(result))}
+        except BaseException as error:  # noqa: BLE001 - user code may call sys.exit(); it too becomes an answer
+            return {"event": "failed", "error": _describe(title, error)}
+
+    def _load(self, entry: object) -> Entry:
+        key = json.dumps(entry)
+        if key not in self._loaded:
+            self._loaded[key] = _load_entry(entry)
+        return self._loaded[key]
+
+
+def _load_entry(entry: object) -> Entry:
+    if isinstance(entry, dict):
+        path = Path(str(entry["path"]))
+        spec = importlib.util.spec_from_file_location(f"edgeconv_entry_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"'{path}' is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return cast("Entry", getattr(module, str(entry["function"])))
+    name, _, function = str(entry).partition(":")
+    return cast("Entry", getattr(importlib.import_module(name), function))
+
+
+def _import_quietly(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except BaseException:  # noqa: BLE001 - the job that needs the module reports it
+        traceback.print_exc()
+
+
+def _describe(title: str, error: BaseException) -> Json:
+    if hasattr(error, "to_json") and hasattr(error, "failure_kind"):
+        return cast("Json", error.to_json())
+    traceback.print_exception(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {
+            "code": "output",
+            "message": f"{title} could not write its result",
+            "why": f"{error}",
+            "hint": "free disk space, or set EDGECONV_CACHE_DIR to a folder on a larger disk",
+        }
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return {
+        "code": "step",
+        "failure_kind": _failure_kind(error),
+        "message": f"{title} failed",
+        "why": f"{type(error).__name__}: {error}",
+        "details": lines[-_TRACEBACK_LINES:],
+    }
+
+
+def _failure_kind(error: BaseException) -> str:
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _MEMORY_PHRASES):
+        return "out_of_memory"
+    return "missing_tool" if isinstance(error, ImportError) else "internal"
+
+
+def _flush_output() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)
+
+
+def _reset_peak_memory() -> None:
+    """Make the kernel forget the largest resident size so far; it may not let us, and the figure is then too large."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory_bytes() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process with its parent; a parent that is gone already ends it now."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _end() -> None:
+    """End this process and all it started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _read_requests(stream: IO[str], worker: Worker) -> None:
+    for line in stream:
+        worker.submit(json.loads(line))
+    _end()
+
+
+def _claim_streams() -> tuple[IO[str], IO[str]]:
+    """Private copies of stdin and stdout; the public ones become nothing and the log, which stderr is."""
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return requests, events
+
+
+def main(arguments: list[str]) -> None:
+    """Serve requests until told to exit, or until the parent is gone."""
+    requests, events = _claim_streams()
+    _end_with_parent(int(arguments[0]))
+    # Ctrl-C is the parent's to handle; a crash must not leave a core file in the user's folder.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    worker = Worker(events)
+    threading.Thread(target=_read_requests, args=(requests, worker), daemon=True).start()
+    worker.serve()
+    _flush_output()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

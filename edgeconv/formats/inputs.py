@@ -1,0 +1,73 @@
+"""Checks arrays against a signature before a runtime sees them, so that every format refuses them in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from edgeconv.dims import DimExpr, Size, evaluate, symbols
+from edgeconv.errors import InvalidInputError
+from edgeconv.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.generic]
+
+__all__ = ["check_inputs"]
+
+
+def check_inputs(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """Check names, dtypes and shapes.
+
+    Returns:
+        The size of every dynamic dim that an input gives by itself.
+
+    Raises:
+        InvalidInputError: Something does not fit; the error lists everything that does not.
+    """
+    expected = [spec.name for spec in signature.inputs]
+    problems = [f"input '{name}' is missing" for name in expected if name not in inputs]
+    problems += [f"there is no input '{name}'" for name in inputs if name not in expected]
+    given = [(spec, inputs[spec.name]) for spec in signature.inputs if spec.name in inputs]
+    sizes = _read_sizes(given)
+    for spec, array in given:
+        problems += _check_array(spec, array, sizes)
+    problems += [
+        f"dim '{dim.name}' is {sizes[dim.name]}, outside of {dim.min}..{dim.max or ''}"
+        for dim in signature.dims
+        if dim.name in sizes and not dim.min <= sizes[dim.name] <= (dim.max or sizes[dim.name])
+    ]
+    if problems:
+        takes = ", ".join(str(spec) for spec in signature.inputs)
+        raise InvalidInputError(
+            "the inputs do not fit the model", why=f"it takes {takes}", details=problems
+        )
+    return sizes
+
+
+def _read_sizes(given: Sequence[tuple[TensorSpec, Array]]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for spec, array in given:
+        for size, actual in zip(spec.shape, array.shape, strict=False):
+            if isinstance(size, DimExpr) and size == DimExpr.symbol(str(size)):
+                sizes.setdefault(str(size), actual)
+    return sizes
+
+
+def _check_array(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> list[str]:
+    problems = []
+    if array.dtype.name != spec.dtype.value:
+        problems.append(f"'{spec.name}' is {array.dtype.name}, not {spec.dtype.value}")
+    fits = len(array.shape) == len(spec.shape) and all(
+        _fits(size, actual, sizes) for size, actual in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        problems.append(f"'{spec.name}' has shape {list(array.shape)}, which is not {spec}")
+    return problems
+
+
+def _fits(size: Size, actual: int, sizes: Mapping[str, int]) -> bool:
+    """Whether a size is what it must be; one that cannot be told is left to the runtime."""
+    return not symbols(size) <= sizes.keys() or evaluate(size, sizes) == actual

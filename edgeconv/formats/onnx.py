@@ -1,0 +1,237 @@
+"""ONNX files: what they declare, what is stored in them, and how they run in ONNX Runtime."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from edgeconv.dims import DimExpr, Size, parse_size, symbols
+from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.handler import Array, RunResult, Session
+from edgeconv.formats.inputs import check_inputs
+from edgeconv.formats.record import RECORD_NAME, read_record, write_record
+from edgeconv.signature import Dim, DType, Signature, TensorSpec
+
+__all__ = ["HANDLER", "OnnxHandler", "put_record", "rename_values"]
+
+_DTYPES = {
+    "float": "float32",
+    "double": "float64",
+}
+
+
+class OnnxSession:
+    """An ONNX Runtime session.
+
+    Args:
+        signature: Names, dtypes and shapes.
+        session: ONNX Runtime's `InferenceSession`.
+    """
+
+    def __init__(self, signature: Signature, session: Any) -> None:  # noqa: ANN401 - untyped library
+        self._signature = signature
+        self._session = session
+
+    def run(self, inputs: Mapping[str, Array], *, repeat: int = 1) -> RunResult:
+        """Run on inputs by name, `repeat` times.
+
+        Raises:
+            InvalidInputError: A name, dtype or shape does not fit, or ONNX Runtime refuses the inputs.
+        """
+        check_inputs(self._signature, inputs)
+        names = [spec.name for spec in self._signature.outputs]
+        feeds = {spec.name: inputs[spec.name] for spec in self._signature.inputs}
+        latencies, results = [], []
+        try:
+            for _ in range(repeat):
+                started = time.perf_counter()
+                results = self._session.run(names, feeds)
+                latencies.append(time.perf_counter() - started)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base class but this
+            raise InvalidInputError(
+                "the ONNX model does not run on these inputs", why=str(error).partition("\n")[0]
+            ) from error
+        return RunResult(
+            outputs=dict(zip(names, results, strict=True)), latencies_seconds=tuple(latencies)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._session = None
+
+
+class OnnxHandler:
+    """Reads, labels and runs ONNX files."""
+
+    def read_signature(self, path: Path) -> Signature:
+        """Names, dtypes and shapes of the graph; the ranges of dims from edgeconv's record.
+
+        Raises:
+            InvalidInputError: The file is damaged.
+        """
+        return _declared(_load(path))
+
+    def read_metadata(self, path: Path) -> dict[str, str]:
+        """What edgeconv stored, or the file's own metadata properties.
+
+        Raises:
+            InvalidInputError: The file is damaged.
+        """
+        properties = {entry.key: entry.value for entry in _load(path).metadata_props}
+        text = properties.pop(RECORD_NAME, "")
+        return properties | (read_record(text)[1] if text else {})
+
+    def stamp(self, path: Path, signature: Signature, metadata: Mapping[str, str]) -> None:
+        """Rename inputs and outputs, in their order, and store metadata.
+
+        Raises:
+            InvalidInputError: The file is damaged, or has another number of inputs or outputs.
+            OSError: It cannot be rewritten; it is as it was.
+        """
+        model = _load(path, weights=True)
+        rename_values(model, signature)
+        put_record(model, signature, metadata)
+        aside = path.with_name(f".{path.name}.stamping")
+        try:
+            aside.write_bytes(model.SerializeToString(deterministic=True))
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def open(self, path: Path, *, threads: int = 1) -> Session:
+        """Open in ONNX Runtime on the CPU.
+
+        Raises:
+            InvalidInputError: ONNX Runtime refuses the file.
+            MissingDependencyError: ONNX Runtime is not installed.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise _missing(error) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        signature = self.read_signature(path)
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise InvalidInputError(
+                f"ONNX Runtime refuses '{path.name}'", why=str(error).partition("\n")[0]
+            ) from error
+        return OnnxSession(signature, session)
+
+
+def _missing(error: ImportError) -> MissingDependencyError:
+    return MissingDependencyError(
+        "ONNX needs its packages", why=str(error), hint="pip install 'edgeconv[onnx]'"
+    )
+
+
+def _load(path: Path, *, weights: bool = False) -> Any:  # noqa: ANN401 - a protocol buffer
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise _missing(error) from error
+    try:
+        return onnx.load(path, load_external_data=weights)
+    except (DecodeError, OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"'{path}' is no intact ONNX file", why=str(error), hint="export it again"
+        ) from error
+
+
+def rename_values(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a protocol buffer
+    """Give the graph's inputs and outputs the names of a signature, in their order.
+
+    Raises:
+        InvalidInputError: There are more or fewer of them.
+    """
+    graph = model.graph
+    renamed: dict[str, str] = {}
+    for what, values, specs in (
+        ("inputs", graph.input, signature.inputs),
+        ("outputs", graph.output, signature.outputs),
+    ):
+        if len(values) != len(specs):
+            raise InvalidInputError(
+                f"the ONNX model has {len(values)} {what}, not {len(specs)}",
+                details=[value.name for value in values],
+            )
+        renamed |= {v.name: s.name for v, s in zip(values, specs, strict=True) if v.name != s.name}
+    if renamed:
+        _rename_all(graph, renamed)
+
+
+def _rename_all(graph: Any, renamed: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
+    """Rename values everywhere; an inner value that already has a wanted name makes room."""
+    fresh = {new: f"{new}/inner" for new in renamed.values()}
+    mapping = {**fresh, **renamed}
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = mapping.get(value.name, value.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = mapping.get(name, name)
+
+
+def put_record(model: Any, signature: Signature, metadata: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
+    """Store the record and every entry of the metadata as metadata properties, and the dims' names in the shapes."""
+    kept = [entry for entry in model.metadata_props if entry.key != RECORD_NAME]
+    del model.metadata_props[:]
+    model.metadata_props.extend(entry for entry in kept if entry.key not in metadata)
+    for key, value in sorted({**metadata, RECORD_NAME: write_record(signature, metadata)}.items()):
+        model.metadata_props.add(key=key, value=value)
+    pairs: Sequence[tuple[Any, TensorSpec]] = [
+        *zip(model.graph.input, signature.inputs, strict=True),
+        *zip(model.graph.output, signature.outputs, strict=True),
+    ]
+    for value, spec in pairs:
+        for entry, size in zip(value.type.tensor_type.shape.dim, spec.shape, strict=False):
+            if isinstance(size, DimExpr) and not entry.HasField("dim_value"):
+                entry.dim_param = str(size)
+
+
+def _declared(model: Any) -> Signature:  # noqa: ANN401 - a protocol buffer
+    stored = {entry.key: entry.value for entry in model.metadata_props}.get(RECORD_NAME, "")
+    known = {dim.name: dim for dim in (read_record(stored)[0].dims if stored else ())}
+    dims: dict[str, Dim] = dict(known)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = tuple(_spec(v, dims) for v in model.graph.input if v.name not in weights)
+    outputs = tuple(_spec(v, dims) for v in model.graph.output)
+    return Signature(inputs=inputs, outputs=outputs, dims=tuple(dims.values()))
+
+
+def _spec(value: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: ANN401 - a protocol buffer
+    import onnx
+
+    tensor = value.type.tensor_type
+    name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    shape = tuple(
+        _size(entry, f"{value.name}_{axis}", dims) for axis, entry in enumerate(tensor.shape.dim)
+    )
+    return TensorSpec(name=value.name, dtype=DType(_DTYPES.get(name, name)), shape=shape)
+
+
+def _size(entry: Any, fallback: str, dims: dict[str, Dim]) -> Size:  # noqa: ANN401 - a protocol buffer
+    """A fixed size, an expression of named dims, or a dim of its own where the file gives no readable name."""
+    if entry.HasField("dim_value"):
+        return int(entry.dim_value)
+    try:
+        size = parse_size(entry.dim_param)
+    except ValueError:
+        size = DimExpr.symbol(re.sub(r"\W", "_", entry.dim_param or fallback))
+    for name in symbols(size):
+        dims.setdefault(name, Dim(name=name, example=1))
+    return size
+
+
+HANDLER = OnnxHandler()

@@ -1,0 +1,32 @@
+"""What edgeconv writes into every format it makes: the signature with its dims, and the metadata, as one JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from edgeconv.signature import Signature
+
+__all__ = ["RECORD_NAME", "read_record", "write_record"]
+
+RECORD_NAME = "edgeconv.json"
+"""Name of the entry, in the formats that hold files inside a file."""
+
+
+def write_record(signature: Signature, metadata: Mapping[str, str]) -> str:
+    """The record as text; equal contents give equal text."""
+    content = {"signature": signature.to_json(), "metadata": dict(metadata)}
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def read_record(text: str) -> tuple[Signature, dict[str, str]]:
+    """The signature and the metadata that `write_record` wrote.
+
+    Raises:
+        ValueError: The text is no such record.
+    """
+    try:
+        data = json.loads(text)
+        return Signature.from_json(data["signature"]), dict(data["metadata"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no record of edgeconv: {error}") from error

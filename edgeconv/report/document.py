@@ -1,0 +1,90 @@
+"""Reads and writes `report.json` and its schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.errors import InvalidInputError, OutputError
+
+if TYPE_CHECKING:
+    from edgeconv.report.model import Report
+
+__all__ = ["REPORT_NAME", "SCHEMA_PATH", "read_report", "report_schema", "to_text", "write_text"]
+
+REPORT_NAME = "report.json"
+SCHEMA_PATH = Path(__file__).with_name("schema.json")
+"""The published JSON Schema, generated from the models."""
+
+_SHOWN_PROBLEMS = 10
+
+
+def to_text(report: Report) -> str:
+    """The report as JSON text."""
+    return report.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def report_schema() -> str:
+    """The JSON Schema of reports as text, from the models."""
+    from edgeconv.report.model import SCHEMA_ID, Report
+
+    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID}
+    return json.dumps({**dialect, **schema}, indent=2) + "\n"
+
+
+def read_report(path: Path) -> Report:
+    """Read a report, or the one in a folder.
+
+    Raises:
+        InvalidInputError: There is none, or it is damaged or of another kind or version.
+    """
+    from pydantic import ValidationError
+
+    from edgeconv.report.model import Report
+
+    path = path / REPORT_NAME if path.is_dir() else path
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidInputError(
+            f"'{path}' cannot be read",
+            why=error.strerror or str(error),
+            hint="give a report.json, or the folder that was given with -o",
+        ) from error
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        raise InvalidInputError(
+            f"'{path}' is no report of this version of edgeconv",
+            why=f"{len(problems)} things in it are not as they should be",
+            hint="run the conversion again",
+            details=[_describe(item["loc"], item["msg"]) for item in problems[:_SHOWN_PROBLEMS]],
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside, then move it into place; on failure what was there is as it was.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    aside = path.with_name(f".edgeconv-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
+        raise OutputError(
+            f"'{path}' cannot be written",
+            why=error.strerror or str(error),
+            hint="choose another folder, or make room there",
+        ) from error
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, location)) or 'the document'}: {message}"

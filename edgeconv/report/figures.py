@@ -1,0 +1,67 @@
+"""How sizes, times and errors are written for people, the same on the page and on the command line."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["format_count", "format_error", "format_floor", "format_seconds", "format_size"]
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def format_size(size_bytes: int) -> str:
+    """Bytes in the unit that leaves one to four digits.
+
+    >>> format_size(14_000_000)
+    '13.4 MiB'
+    """
+    size, unit = float(size_bytes), 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} B" if unit == 0 else f"{size:.{1 if size < 100 else 0}f} {_UNITS[unit]}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A time with two or three digits.
+
+    >>> format_seconds(0.0417), format_seconds(3.14), format_seconds(75.4)
+    ('42 ms', '3.1 s', '1 min 15 s')
+    """
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def format_count(count: int) -> str:
+    r"""A count with its thousands apart.
+
+    >>> format_count(3504872)
+    '3\xa0504\xa0872'
+    """
+    return f"{count:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def format_error(error: float | None) -> str:
+    """An error with two digits; what is not finite has no value to show.
+
+    >>> format_error(0.00000123), format_error(0.0)
+    ('1.2e-06', '0')
+    """
+    if error is None or not math.isfinite(error):
+        return "not finite"
+    return "0" if error == 0 else f"{error:.1e}"
+
+
+def format_floor(error_over_floor: float | None) -> str:
+    """An error relative to the noise floor; empty where there is no floor.
+
+    >>> format_floor(1.44), format_floor(23_000.0), format_floor(None)
+    ('1.4 x floor', '23000 x floor', '')
+    """
+    if error_over_floor is None or not math.isfinite(error_over_floor):
+        return ""
+    digits = 1 if error_over_floor < 100 else 0
+    return f"{error_over_floor:.{digits}f} x floor"

@@ -1,0 +1,181 @@
+"""Draws `report.html` from a report: one page that needs nothing else, no network and no script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from edgeconv.formats import FORMATS
+from edgeconv.report.figures import (
+    format_count,
+    format_error,
+    format_floor,
+    format_seconds,
+    format_size,
+)
+from edgeconv.report.model import OutputReport, Report, StepReport, TensorReport
+from edgeconv.report.reading import all_warnings, format_rows
+
+__all__ = ["PAGE_NAME", "render_page"]
+
+PAGE_NAME = "report.html"
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_MOST_TICKS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """What the page says first; `tone` is `good`, `mixed` or `bad`."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One step in the timeline; places are percentages of the run."""
+
+    title: str
+    subtitle: str
+    kind: str
+    left: float
+    width: float
+    label: str
+    is_label_inside: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A mark on the axis of the timeline."""
+
+    left: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorScale:
+    """Where an error lies between the noise floor and the tolerance; places are percentages, logarithmic."""
+
+    error: float
+    floor: float | None
+    tolerance: float | None
+
+
+def render_page(report: Report) -> str:
+    """The page of a report, as HTML text."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": format_count,
+        "error": format_error,
+        "floor": format_floor,
+        "seconds": format_seconds,
+        "size": format_size,
+        "format_title": _format_title,
+        "tensor_shape": _tensor_shape,
+    }
+    rows = format_rows(report)
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        report=report,
+        headline=_headline(report),
+        rows=rows,
+        bars=list(_bars(report.steps, _span(report))),
+        ticks=list(_ticks(_span(report))),
+        scale=_error_scale(row.worst for row in rows),
+        warnings=all_warnings(report),
+    )
+
+
+def _headline(report: Report) -> Headline:
+    delivered = sum(goal.is_delivered for goal in report.goals)
+    asked = len(report.goals)
+    if delivered == asked:
+        noun = "format" if asked == 1 else "formats"
+        return Headline(tone="good", text=f"{asked} of {asked} {noun} delivered and verified")
+    text = f"{delivered} of {asked} formats delivered, status {report.exit_status}"
+    return Headline(tone="mixed" if delivered else "bad", text=text)
+
+
+def _error_scale(outputs: Iterable[OutputReport | None]) -> Callable[[OutputReport], ErrorScale]:
+    """Places on one logarithmic scale for all formats: it ends half a decade beyond the outermost marks."""
+    marks = [
+        mark
+        for item in outputs
+        if item is not None
+        for mark in (item.noise_floor, item.max_abs_error, item.tolerance)
+        if mark
+    ] or [1.0]
+    low, high = math.log10(min(marks)) - 0.5, math.log10(max(marks)) + 0.5
+
+    def place(value: float | None) -> float:
+        if value is None:
+            return 100.0
+        return 0.0 if value == 0 else round(100 * (math.log10(value) - low) / (high - low), 2)
+
+    def scale(output: OutputReport) -> ErrorScale:
+        return ErrorScale(
+            error=place(output.max_abs_error),
+            floor=place(output.noise_floor) if output.noise_floor else None,
+            tolerance=place(output.tolerance) if output.tolerance else None,
+        )
+
+    return scale
+
+
+def _span(report: Report) -> float:
+    ends = (step.started_seconds + step.seconds for step in report.steps)
+    return max([report.seconds, *ends, 1e-3])
+
+
+def _bars(steps: Iterable[StepReport], span: float) -> Iterable[Bar]:
+    for step in steps:
+        left = 100 * step.started_seconds / span
+        width = 100 * step.seconds / span
+        is_verify = step.kind == "verify"
+        label = "cached" if step.is_cache_hit else format_seconds(step.seconds)
+        yield Bar(
+            title=f"verify {step.target}" if is_verify else step.converter,
+            subtitle="" if is_verify else f"{step.source} → {step.target}",
+            kind=_bar_kind(step),
+            left=round(left, 2),
+            width=round(width, 2),
+            label=f"{label} · failed" if step.error else label,
+            is_label_inside=left + width > 80,
+        )
+
+
+def _bar_kind(step: StepReport) -> str:
+    if step.error:
+        return "failed"
+    return "cached" if step.is_cache_hit else step.kind
+
+
+def _ticks(span: float) -> Iterable[Tick]:
+    """Marks at round times, at most six."""
+    step = 10.0 ** math.floor(math.log10(span))
+    for factor in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
+        if span / (step * factor) <= _MOST_TICKS:
+            step *= factor
+            break
+    for index in range(int(span / step) + 1):
+        at = index * step
+        yield Tick(left=round(100 * at / span, 2), label=f"{at:g} s")
+
+
+def _format_title(format_id: str) -> str:
+    return next((known.title for known in FORMATS if known.id == format_id), format_id)
+
+
+def _tensor_shape(tensor: TensorReport) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(map(str, tensor.shape)) or "scalar"

@@ -1,0 +1,16 @@
+"""Results of earlier runs: files by their content, and which action made which."""
+
+from __future__ import annotations
+
+from edgeconv.store.keys import action_key, code_digest, module_versions
+from edgeconv.store.store import Cached, Store, StoreEntry, StoreInfo
+
+__all__ = [
+    "Cached",
+    "Store",
+    "StoreEntry",
+    "StoreInfo",
+    "action_key",
+    "code_digest",
+    "module_versions",
+]

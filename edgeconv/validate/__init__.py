@@ -1,0 +1,1 @@
+"""Proves that an artifact computes what the model computes: samples, noise floor, metrics, verdict."""

@@ -1,0 +1,26 @@
+"""How far an output may be off: a multiple of the model's own noise, not a constant.
+
+Two correct float32 implementations of a model differ in the order of their sums, so each is about one noise floor
+(the distance between the model in float32 and in float64) from the truth and up to two from one another. Kernels that
+reassociate more (Winograd convolutions, blocked matrix products, vectorized approximations of exp and tanh with an
+error of a few units in the last place) reach several floors, and the floor itself is a maximum over a few samples
+only; ten leaves room for that. A model that is exact in float32 has a floor near 0: there the smallest tolerance is
+5e-6 of the output's range, about 40 units in the last place, which approximations of transcendental functions keep.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FLOOR_MULTIPLE", "RANGE_FRACTION", "float_tolerance"]
+
+FLOOR_MULTIPLE = 10.0
+RANGE_FRACTION = 5e-6
+
+
+def float_tolerance(noise_floor: float, largest: float) -> float:
+    """The largest absolute error that a float32 output may have.
+
+    Args:
+        noise_floor: Largest distance of the output in float32 and in float64.
+        largest: Largest magnitude of the output over all samples.
+    """
+    return max(FLOOR_MULTIPLE * noise_floor, RANGE_FRACTION * largest)

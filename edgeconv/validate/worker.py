@@ -1,0 +1,129 @@
+"""The verification step: opens an artifact in its own runtime and compares it with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import cast
+
+from edgeconv.artifact import digest_path
+from edgeconv.dims import is_static
+from edgeconv.errors import EdgeconvError
+from edgeconv.formats import load_handler
+from edgeconv.formats.handler import Session
+from edgeconv.plugin.job import Job, JobResult, Json
+from edgeconv.signature import Signature, TensorSpec
+from edgeconv.validate.compare import OutputComparison
+from edgeconv.validate.reference import Case, Reference, read_reference
+from edgeconv.validate.verdict import Verdict
+
+__all__ = ["compare_signatures", "verify", "verify_artifact"]
+
+
+def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:  # noqa: ARG001 - the worker's interface
+    """Verify `inputs["artifact"]` against the bundle `inputs["reference"]`.
+
+    Args:
+        request: The JSON of a `Job`; the option `format` names the artifact's format.
+        context: Of the worker; not used.
+
+    Returns:
+        The JSON of a `JobResult`: the verdict is in its details.
+
+    Raises:
+        MissingDependencyError: The runtime of the format is not installed.
+    """
+    job = Job.from_json(request)
+    artifact, reference = job.inputs["artifact"], read_reference(job.inputs["reference"])
+    verdict = verify_artifact(artifact, str(job.options["format"]), reference)
+    return JobResult(
+        output=artifact, details={"verdict": cast("Json", verdict.to_json())}
+    ).to_json()
+
+
+def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict:
+    """Run an artifact on every case of a reference and compare.
+
+    What goes wrong on the way (the runtime refuses the file, a case does not run) is a problem in the verdict, not an
+    exception.
+
+    Raises:
+        MissingDependencyError: The runtime of the format is not installed.
+    """
+    handler = load_handler(format_id)
+    comparisons = {
+        spec.name: OutputComparison(
+            name=spec.name,
+            noise_floor=reference.noise_floor[spec.name],
+            limits=reference.ranges[spec.name],
+        )
+        for spec in reference.signature.outputs
+    }
+    try:
+        problems = compare_signatures(reference.signature, handler.read_signature(path))
+        with handler.open(path) as session:
+            for case in reference.cases:
+                problems += _run_case(session, case, comparisons)
+    except EdgeconvError as error:
+        if error.exit_status == 4:
+            raise
+        problems = [_one_line(error)]
+    outputs = tuple(comparison.metrics() for comparison in comparisons.values())
+    return Verdict(
+        reference="PyTorch, float32",
+        candidate=digest_path(path),
+        format=format_id,
+        device="local",
+        samples=len(reference.cases),
+        sizes=tuple(sizes for sizes, _ in reference.groups()),
+        outputs=outputs,
+        problems=tuple(problems),
+        passed=not problems and all(output.passed for output in outputs),
+    )
+
+
+def _run_case(session: Session, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:
+    try:
+        got = session.run(case.inputs()).outputs
+    except EdgeconvError as error:
+        return [f"case '{case.name}' {dict(case.sizes) or ''} does not run: {_one_line(error)}"]
+    wanted = case.outputs()
+    for name, comparison in comparisons.items():
+        if name in got:
+            comparison.add(case.name, wanted[name], got[name])
+    return [f"output '{name}' is missing" for name in comparisons if name not in got]
+
+
+def _one_line(error: EdgeconvError) -> str:
+    return "; ".join(part for part in (error.message, error.why, *error.details) if part)
+
+
+def compare_signatures(wanted: Signature, got: Signature) -> list[str]:
+    """Every difference in names, order, dtypes, ranks, fixed sizes and dynamic axes."""
+    problems: list[str] = []
+    for what, left, right in (
+        ("inputs", wanted.inputs, got.inputs),
+        ("outputs", wanted.outputs, got.outputs),
+    ):
+        names, found = [spec.name for spec in left], [spec.name for spec in right]
+        if names != found:
+            problems.append(f"{what} are named {found}, not {names}")
+            continue
+        for spec, other in zip(left, right, strict=True):
+            problems += _compare_specs(spec, other, is_input=what == "inputs")
+    return problems
+
+
+def _compare_specs(wanted: TensorSpec, got: TensorSpec, *, is_input: bool) -> list[str]:
+    problems = []
+    if wanted.dtype != got.dtype:
+        problems.append(f"'{wanted.name}' is {got.dtype}, not {wanted.dtype}")
+    if len(wanted.shape) != len(got.shape):
+        return [*problems, f"'{wanted.name}' has rank {len(got.shape)}, not {len(wanted.shape)}"]
+    for axis, (size, other) in enumerate(zip(wanted.shape, got.shape, strict=True)):
+        if is_static((size, other)) and size != other:
+            problems.append(f"'{wanted.name}' has size {other} on axis {axis}, not {size}")
+        # What an output's size is follows from running it; a fixed input cannot take other sizes.
+        if is_input and is_static((other,)) and not is_static((size,)):
+            problems.append(f"'{wanted.name}' is fixed to {other} on axis {axis}, not {size}")
+    return problems

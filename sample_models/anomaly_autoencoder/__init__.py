@@ -1,0 +1,1 @@
+"""MLPerf Tiny's autoencoder on made-up machine sound: anomalies are what it cannot rebuild."""

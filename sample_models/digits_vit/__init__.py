@@ -1,0 +1,1 @@
+"""A tiny vision transformer on digits: attention over image patches."""

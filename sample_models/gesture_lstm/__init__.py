@@ -1,0 +1,1 @@
+"""An LSTM that tells gestures apart from an accelerometer, however long the recording."""

@@ -1,0 +1,1 @@
+"""MLPerf Tiny's DS-CNN on made-up keyword spectrograms."""

@@ -1,0 +1,1 @@
+"""A BERT-style encoder with token ids in and a dictionary of outputs."""

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from edgeconv.execute.gate import Gate
+from edgeconv.execute.runner import Lane
+
+A, B, C = (Lane(name=name) for name in "abc")
+
+
+class Crowd:
+    """Threads that go through a gate and note what they see."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.order: list[str] = []
+        self.most = 0
+        self.inside: list[Lane] = []
+        self.clashes = 0
+        self._guard = threading.Lock()
+
+    def go(self, name: str, lane: Lane, priority: tuple[bool, float]) -> None:
+        self.gate.join()
+        with self.gate.turn(lane, priority):
+            with self._guard:
+                self.order.append(name)
+                self.clashes += lane in self.inside
+                self.inside.append(lane)
+                self.most = max(self.most, len(self.inside))
+            threading.Event().wait(0.005)
+            with self._guard:
+                self.inside.remove(lane)
+
+
+def send(crowd: Crowd, *people: tuple[str, Lane, tuple[bool, float]]) -> None:
+    with ThreadPoolExecutor(len(people)) as threads:
+        for future in [threads.submit(crowd.go, *person) for person in people]:
+            future.result(timeout=30)
+
+
+def test_those_expected_go_by_priority_whoever_came_first() -> None:
+    crowd = Crowd(Gate(4))
+    crowd.gate.expect(4)
+    people = [("verify", A, (True, 0.1)), ("long", A, (False, 9.0)), ("short", A, (False, 1.0))]
+    send(crowd, *people, ("middle", A, (False, 5.0)))
+    assert crowd.order == ["short", "middle", "long", "verify"]
+
+
+def test_a_lane_does_one_thing_at_a_time_and_jobs_limit_all() -> None:
+    crowd = Crowd(Gate(2))
+    send(crowd, *[(f"{n}", (A, B, C)[n % 3], (False, 1.0)) for n in range(24)])
+    assert crowd.clashes == 0
+    assert crowd.most == 2
+
+
+def test_a_busy_lane_holds_up_no_other() -> None:
+    gate = Gate(2)
+    done = threading.Event()
+    with gate.turn(A, (False, 1.0)):
+        waiting = threading.Thread(target=lambda: _pass(gate, A, threading.Event()))
+        waiting.start()
+        threading.Thread(target=lambda: _pass(gate, B, done)).start()
+        assert done.wait(timeout=30)
+    waiting.join(timeout=30)
+    assert not waiting.is_alive()
+
+
+def _pass(gate: Gate, lane: Lane, done: threading.Event) -> None:
+    with gate.turn(lane, (False, 0.0)):
+        done.set()
+
+
+def test_who_is_done_without_a_turn_holds_up_nobody() -> None:
+    gate = Gate(1)
+    gate.expect(2)
+    done = threading.Event()
+
+    def enter() -> None:
+        gate.join()
+        _pass(gate, A, done)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    assert not done.wait(timeout=0.05)
+    gate.join()
+    gate.arrive()
+    gate.arrive()  # saying it twice counts once
+    assert done.wait(timeout=30)
+    thread.join()
+
+
+def test_an_error_inside_frees_the_lane() -> None:
+    gate = Gate(1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError), gate.turn(A, (False, 1.0)):
+            raise RuntimeError
