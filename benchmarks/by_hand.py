@@ -63,9 +63,9 @@ def _torchscript(
     module: torch.nn.Module, inputs: tuple[torch.Tensor], folder: Path, wanted: object
 ) -> None:
     path = folder / "model.torchscript.pt"
-    torch.jit.trace(module, inputs).save(str(path))
+    torch.jit.trace(module, inputs).save(str(path))  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        _compare(torch.jit.load(str(path))(*inputs).numpy(), wanted)
+        _compare(torch.jit.load(str(path))(*inputs).numpy(), wanted)  # type: ignore[no-untyped-call]
 
 
 def _onnx(

@@ -50,7 +50,14 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[Size, Callable[[int, i
         return left % divisor, lambda n, s: f(n, s) % divisor
     right, g = draw(expressions(depth=depth - 1))
     index = draw(st.integers(0, len(_OPERATIONS) - 1))
-    plain = [operator.add, operator.sub, operator.mul, max, min][index]
+    functions: list[Callable[[int, int], int]] = [
+        operator.add,
+        operator.sub,
+        operator.mul,
+        max,
+        min,
+    ]
+    plain = functions[index]
     return _OPERATIONS[index](left, right), lambda n, s: plain(f(n, s), g(n, s))
 
 

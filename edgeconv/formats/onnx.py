@@ -50,7 +50,7 @@ class OnnxSession:
                 started = time.perf_counter()
                 results = self._session.run(names, feeds)
                 latencies.append(time.perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base class but this
+        except Exception as error:
             raise InvalidInputError(
                 "the ONNX model does not run on these inputs", why=str(error).partition("\n")[0]
             ) from error

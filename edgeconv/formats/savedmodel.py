@@ -208,9 +208,7 @@ def _merge_spec(declared: TensorSpec, stored: TensorSpec) -> TensorSpec:
             real if isinstance(real, int) else named
             for real, named in zip(declared.shape, stored.shape, strict=True)
         )
-    return TensorSpec(
-        name=stored.name, dtype=declared.dtype, shape=shape, layout=stored.layout
-    )
+    return TensorSpec(name=stored.name, dtype=declared.dtype, shape=shape, layout=stored.layout)
 
 
 HANDLER = SavedModelHandler()

@@ -77,7 +77,7 @@ def _load(path: Path) -> tuple[torch.jit.ScriptModule, str]:
         ) from error
     extra = {RECORD_NAME: ""}
     try:
-        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise InvalidInputError(
             f"'{path}' is no intact TorchScript file",

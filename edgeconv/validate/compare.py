@@ -135,4 +135,5 @@ class OutputComparison:
 def _same_specials(a: Array, b: Array, finite: Array) -> bool:
     import numpy as np
 
-    return bool(np.array_equal(a[~finite], b[~finite], equal_nan=True))
+    special = np.logical_not(finite)
+    return bool(np.array_equal(a[special], b[special], equal_nan=True))

@@ -156,6 +156,13 @@ ELEMENTWISE = [
     _case("in place", lambda x: (x * 2).add_(1).relu_().mul_(3), X),
 ]
 
+
+def assign_slice(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, 0, 1:3] = 7
+    return y * 2
+
+
 SHAPING = [
     _case("view", lambda x: x.view(2, 12) + 0, X),
     _case("flatten", lambda x: x.flatten(1), X),
@@ -178,7 +185,7 @@ SHAPING = [
     _case("slice", lambda x: x[:, 1:, ::2], X),
     _case("slice negative", lambda x: x[..., -3:-1], X),
     _case("select", lambda x: x[:, -1], X),
-    _case("slice assignment", lambda x: _assign(x), X),
+    _case("slice assignment", assign_slice, X),
     _case("roll", lambda x: x.roll((1, -1), (1, 2)), X),
     _case("roll flat", lambda x: x.roll(5), X),
     _case("flip", lambda x: x.flip(0, 2), X),
@@ -198,12 +205,6 @@ SHAPING = [
     _case("zeros_like", lambda x: torch.zeros_like(x) + x, X),
     _case("full_like", lambda x: torch.full_like(x, 2.5) * x, X),
 ]
-
-
-def _assign(x: Tensor) -> Tensor:
-    y = x.clone()
-    y[:, 0, 1:3] = 7
-    return y * 2
 
 
 INDEXING = [
@@ -259,7 +260,7 @@ REDUCTIONS = [
 MATRIX = [
     _case("linear", lambda x: F.linear(x, _weight(5, 4), _weight(5)), X),
     _case("linear vector", lambda x: F.linear(x, _weight(5, 4)), _randn(4)),
-    _case("linear computed weight", lambda x, w: F.linear(x, w), X, _weight(5, 4)),
+    _case("linear computed weight", F.linear, X, _weight(5, 4)),
     _case("matmul", torch.matmul, X, _randn(2, 4, 5)),
     _case("matmul broadcast", torch.matmul, X, _randn(4, 5)),
     _case("matmul vector", torch.matmul, X, _randn(4)),
@@ -291,7 +292,7 @@ NORMALIZATION = [
     _case("layer_norm two axes", lambda x: F.layer_norm(x, (3, 4)), X),
     _case("group_norm", lambda x: F.group_norm(x, 2, _weight(4), _weight(4)), IMAGE),
     _case("group_norm one", lambda x: F.group_norm(x, 1, _weight(4), _weight(4)), IMAGE),
-    _case("instance_norm", lambda x: F.instance_norm(x), IMAGE),
+    _case("instance_norm", F.instance_norm, IMAGE),
     _case("rms_norm", lambda x: F.rms_norm(x, (4,), _weight(4)), X),
 ]  # fmt: skip
 
@@ -299,8 +300,8 @@ CONVOLUTIONS = [
     *(
         _case(
             f"conv2d k{kernel} s{stride} p{padding} d{dilation}",
-            lambda x, w=_weight(6, 4, kernel, kernel), s=stride, p=padding, d=dilation: F.conv2d(
-                x, w, _weight(6), s, p, d
+            lambda x, k=kernel, s=stride, p=padding, d=dilation: F.conv2d(
+                x, _weight(6, 4, k, k), _weight(6), s, p, d
             ),
             IMAGE,
         )

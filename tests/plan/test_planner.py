@@ -74,9 +74,9 @@ def test_costs_are_compared_field_by_field(better: str, worse: str) -> None:
 
 
 def test_costs_add_up_along_a_route() -> None:
-    lossy_first = (edge("a torch torch-export 2"), edge("b torch-export onnx 0"))
-    lossy_last = (edge("c torch edge-graph 0"), edge("d edge-graph onnx 1"))
-    assert routes(lossy_first + lossy_last, "onnx") == [("c", "d"), ("a", "b")]
+    lossy_first = (edge("a torch torch-export 1"), edge("b torch-export onnx 0"))
+    assert routes((*lossy_first, edge("x torch onnx 1")), "onnx") == [("x",), ("a", "b")]
+    assert routes((*lossy_first, edge("x torch onnx 2")), "onnx") == [("a", "b"), ("x",)]
 
 
 def test_fewer_hops_win_over_a_smaller_install() -> None:
@@ -96,8 +96,8 @@ def test_the_source_is_reached_without_a_step() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(FORMATS),
-            st.sampled_from(FORMATS),
+            st.sampled_from(FORMATS[:3]),
+            st.sampled_from((*FORMATS[1:3], "tflite")),
             st.integers(0, 2),
             st.integers(0, 2),
             st.integers(0, 3),

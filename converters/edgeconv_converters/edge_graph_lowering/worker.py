@@ -51,4 +51,3 @@ def _program(path: Path, context: MutableMapping[str, object]) -> ExportedProgra
     if live is not None and live.program is not None:
         return live.program
     return torch.export.load(path)
-

@@ -76,9 +76,7 @@ class Weights:
     def _arrangement(self, node: Node | None, index: int) -> Arrangement | None:
         return None if node is None else self._table[node.op].arrange.get(index)
 
-    def _value(
-        self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-    ) -> Value:
+    def _value(self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Value:
         if array.size < _MIN_VARIABLE_ELEMENTS:
             return tf.constant(array)
         wish, count = name, 0

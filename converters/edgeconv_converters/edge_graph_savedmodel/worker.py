@@ -61,7 +61,7 @@ def _trace(graph: Graph, weights: Weights) -> tf.types.experimental.ConcreteFunc
     }
     names = [tensor.name for tensor in graph.outputs]
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values = [inputs[tensor.name] for tensor in graph.inputs]
         program = Program(weights, Sizes(graph.inputs, values), TRANSLATIONS)

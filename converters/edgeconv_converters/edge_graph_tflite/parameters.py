@@ -7,7 +7,6 @@ from typing import Literal
 
 from edgeconv.dims import DimExpr, Size, is_static
 from edgeconv.graph import Node, Tensor
-from edgeconv.signature import DType
 from edgeconv_converters.edge_graph_tflite.program import Constants, OptionValue
 from edgeconv_converters.edge_graph_tflite.sizes import SizeTensors
 
@@ -117,7 +116,9 @@ def _pairs(node: Node, sizes: SizeTensors, constants: Constants) -> Tensor:
     return sizes.matrix(tuple(zip(before, after, strict=True)))
 
 
-def slice_parameters(node: Node, sizes: SizeTensors) -> tuple[list[Tensor | None], dict[str, OptionValue]]:
+def slice_parameters(
+    node: Node, sizes: SizeTensors
+) -> tuple[list[Tensor | None], dict[str, OptionValue]]:
     """Inputs and options of a STRIDED_SLICE, with bounds at the ends of dynamic axes left open.
 
     Raises:

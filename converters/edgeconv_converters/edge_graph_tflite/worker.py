@@ -70,4 +70,3 @@ def _signature_of(graph: Graph) -> Signature:
         for tensors in (graph.inputs, graph.outputs)
     )
     return Signature(inputs=inputs, outputs=outputs, dims=graph.dims)
-

@@ -170,7 +170,9 @@ class _Tables:
         schema.TensorAddHasRank(builder, True)  # noqa: FBT003 - the schema's interface
         return int(schema.TensorEnd(builder))
 
-    def _pack_operator(self, builder: Builder, operator: Operator, index: Mapping[Tensor, int]) -> int:
+    def _pack_operator(
+        self, builder: Builder, operator: Operator, index: Mapping[Tensor, int]
+    ) -> int:
         inputs = self._pack_indices(builder, operator.inputs, index)
         outputs = self._pack_indices(builder, operator.outputs, index)
         table = OPTION_TABLES.get(operator.code)

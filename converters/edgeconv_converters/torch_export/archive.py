@@ -65,4 +65,4 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 def _leaves(name: str) -> bool:
     parts = PurePosixPath(name.replace("\\", "/"))
-    return parts.is_absolute() or ".." in parts.parts or ":" in name.split("/")[0]
+    return parts.is_absolute() or ".." in parts.parts or ":" in name.split("/", maxsplit=1)[0]

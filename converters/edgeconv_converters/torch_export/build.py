@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +66,8 @@ def _load_file(path: Path) -> Built:
     check_archive(path)
     try:
         if known == "torchscript":
-            return Built(module=_Scripted(torch.jit.load(str(path), map_location="cpu")))
+            script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            return Built(module=Signed(script, _script_signature(script)))
         program = torch.export.load(path)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise InvalidInputError(
@@ -73,19 +76,44 @@ def _load_file(path: Path) -> Built:
             hint="it is damaged, or was saved by another version of PyTorch: export it again",
         ) from error
     args, kwargs = program.example_inputs or ((), None)
-    return Built(module=program.module(), args=tuple(args), kwargs=kwargs)
+    module = program.module()
+    signed = Signed(module, inspect.signature(module.forward))
+    return Built(module=signed, args=tuple(args), kwargs=kwargs)
 
 
-class _Scripted(nn.Module):
-    """A TorchScript module behind a Python forward, which is what torch.export takes."""
+def _script_signature(script: torch.jit.ScriptModule) -> inspect.Signature:
+    """The parameters of a script's forward, which are only in its schema."""
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                a.name, kind, default=a.default_value if a.has_default_value() else empty
+            )
+            for a in script.forward.schema.arguments[1:]  # type: ignore[attr-defined]
+        ]
+    )
 
-    def __init__(self, script: torch.jit.ScriptModule) -> None:
+
+class Signed(nn.Module):
+    """A loaded model behind a Python forward with its parameter names: what torch.export and the binding read.
+
+    It is in eval mode for good: an exported program refuses to be told so.
+    """
+
+    def __init__(self, loaded: Callable[..., object], signature: inspect.Signature) -> None:
         super().__init__()
-        self.script = script
-        self.__signature_of__ = script
+        self.loaded = loaded
 
-    def forward(self, *args: Tensor) -> object:
-        return self.script(*args)
+        def forward(*args: Tensor, **kwargs: Tensor) -> object:
+            return loaded(*args, **kwargs)
+
+        forward.__signature__ = signature  # type: ignore[attr-defined]
+        self.forward = forward
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - PyTorch's own signature
+        """Do nothing."""
+        del mode
+        return self
 
 
 def _call_factory(source: ModelSource) -> Built:

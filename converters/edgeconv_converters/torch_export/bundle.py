@@ -49,7 +49,9 @@ def write_reference(
     floors, source = _noise_floor(trial, program)
     notes = _special_values(trial, names)
     if source == "perturbation":
-        notes.append("the model does not run in float64: its noise floor is that of perturbed inputs")
+        notes.append(
+            "the model does not run in float64: its noise floor is that of perturbed inputs"
+        )
     Reference(
         signature=signature,
         cases=cases,
@@ -62,9 +64,7 @@ def write_reference(
     return notes
 
 
-def _noise_floor(
-    trial: Trial, program: ExportedProgram | None
-) -> tuple[list[float], NoiseSource]:
+def _noise_floor(trial: Trial, program: ExportedProgram | None) -> tuple[list[float], NoiseSource]:
     outputs = trial.ran[0].outputs
     floors = [0.0] * len(outputs)
     if not any(o.is_floating_point() or o.is_complex() for o in outputs):

@@ -177,7 +177,9 @@ def _capture(
         _save_program(exported.program, signature, settings)
     if context is not None:
         keep_live(context, live)
-    dropped = [f"output '{name}' is a {kind}, not a tensor: left out" for name, kind in plan.dropped]
+    dropped = [
+        f"output '{name}' is a {kind}, not a tensor: left out" for name, kind in plan.dropped
+    ]
     return Captured(
         live=live,
         parameters=count_parameters(module),

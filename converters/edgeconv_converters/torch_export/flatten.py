@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Never, TypeAlias, cast
 
-import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import InvalidInputError
@@ -110,21 +109,6 @@ def required_names(module: nn.Module) -> list[str]:
 
 
 def _forward_signature(module: nn.Module) -> inspect.Signature:
-    if isinstance(module, torch.jit.ScriptModule):
-        # A ScriptModule's forward is a builtin: its parameters are only in its schema.
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        arguments = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]
-        parameters = [
-            inspect.Parameter(
-                argument.name,
-                kind,
-                default=argument.default_value
-                if argument.has_default_value()
-                else inspect.Parameter.empty,
-            )
-            for argument in arguments
-        ]
-        return inspect.Signature(parameters)
     return inspect.signature(module.forward)
 
 

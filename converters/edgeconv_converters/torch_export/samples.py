@@ -135,4 +135,3 @@ def _check_ranges(sizes: Mapping[str, int], signature: Signature) -> None:
                 why=f"it takes {dim.min}..{dim.max if dim.max is not None else ''}",
                 hint="leave out such samples, or widen the range of the dim",
             )
-

@@ -39,6 +39,7 @@ def convert_program(
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else torch.export.load(job.inputs["source"])
+    program = _without_private_operators(program)
     with _quiet():
         try:
             exported = torch.onnx.export(
@@ -49,6 +50,20 @@ def convert_program(
     if exported is None:
         raise StepError("torch.onnx gave no model")
     return _finish(exported.model_proto, job)
+
+
+def _without_private_operators(program: ExportedProgram) -> ExportedProgram:
+    """TorchScript writes convolutions as an operator that the exporter does not know."""
+    private = torch.ops.aten._convolution.default  # noqa: SLF001 - the name is the operator's
+    if not any(node.target is private for node in program.graph.nodes):
+        return program
+    return program.run_decompositions({private: _convolution})
+
+
+def _convolution(*arguments: object) -> torch.Tensor:
+    """The public operator takes the same arguments without the flags at the end."""
+    result: torch.Tensor = torch.ops.aten.convolution.default(*arguments[:9])
+    return result
 
 
 def convert_module(
@@ -73,7 +88,7 @@ def convert_module(
             torch.onnx.export(
                 live.module,
                 live.examples,
-                stream,
+                stream,  # type: ignore[arg-type]  # the stub knows paths only
                 dynamo=False,
                 opset_version=_TORCHSCRIPT_OPSET,
                 input_names=[spec.name for spec in signature.inputs],

@@ -57,7 +57,7 @@ def _trace(live: LiveCapture) -> torch.jit.ScriptModule:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what tracing warns of, verification finds or clears
-            traced = torch.jit.trace(module, live.examples, check_trace=False)
+            traced = torch.jit.trace(module, live.examples, check_trace=False)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(traced.eval())
     except Exception as error:
         raise StepError(
