@@ -63,7 +63,7 @@ class EdgeGraphHandler:
         finally:
             aside.unlink(missing_ok=True)
 
-    def open(self, path: Path, *, threads: int = 1) -> Session:
+    def open(self, path: Path, *, threads: int = 1) -> Session:  # noqa: ARG002 - the protocol's
         """Refuse: a graph has no runtime of its own.
 
         Raises:

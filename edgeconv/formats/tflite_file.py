@@ -44,7 +44,7 @@ class StoredBuffer:
         """Number of bytes."""
         return 0 if self.data is None else self.data.nbytes
 
-    def Pack(self, builder: Any) -> int:  # noqa: N802 - the name that the schema's tables call  # noqa: ANN401
+    def Pack(self, builder: Any) -> int:  # noqa: N802, ANN401 - the name that the schema's tables call; the library is untyped
         """Append the buffer's table, its offset still open.
 
         Args:
@@ -79,7 +79,8 @@ class StoredBuffer:
 
         if self.data is None:
             return memoryview(b"")
-        return memoryview(np.ascontiguousarray(self.data).reshape(-1).view(np.uint8))
+        flat = np.ascontiguousarray(self.data).reshape(-1)
+        return memoryview(flat.view(np.uint8))  # type: ignore[arg-type]  # the stub hides the buffer
 
 
 def write_tflite(

@@ -60,7 +60,7 @@ def read_model(path: Path) -> TfliteModel:
         with path.open("rb") as stream:
             content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         if content[4:8] != FILE_IDENTIFIER:
-            raise ValueError(f"it starts with {content[:8]!r}")
+            raise ValueError(f"it starts with {content[:8]!r}")  # noqa: TRY301 - told as damage below
         model = schema.Model.GetRootAs(content, 0)
         _check_buffers(model, len(content))
         return _describe(model, schema)

@@ -54,7 +54,7 @@ class TorchExportHandler:
         finally:
             aside.unlink(missing_ok=True)
 
-    def open(self, path: Path, *, threads: int = 1) -> Session:
+    def open(self, path: Path, *, threads: int = 1) -> Session:  # noqa: ARG002 - the protocol's
         """Open in PyTorch, in this process; PyTorch's number of threads belongs to the process.
 
         Raises:

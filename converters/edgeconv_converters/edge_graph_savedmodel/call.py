@@ -20,9 +20,13 @@ GraphRunner: TypeAlias = Callable[[Graph, Sequence[tf.Tensor]], list[tf.Tensor]]
 class ArrayLibrary(Protocol):
     """What NumPy and TensorFlow both have: rearranges a constant once, or a computed tensor in the model."""
 
-    def transpose(self, array: tf.Tensor, perm: Sequence[int]) -> tf.Tensor: ...
+    def transpose(self, array: tf.Tensor, perm: Sequence[int]) -> tf.Tensor:
+        """`array` with its axes in another order."""
+        ...
 
-    def reshape(self, array: tf.Tensor, shape: Sequence[int]) -> tf.Tensor: ...
+    def reshape(self, array: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        """`array` in another shape."""
+        ...
 
 
 Arrangement: TypeAlias = Callable[[Node, tf.Tensor, ArrayLibrary], tf.Tensor]

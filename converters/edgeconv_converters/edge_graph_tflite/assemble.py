@@ -55,8 +55,8 @@ def _name_ends(program: Program, input_names: list[str], output_names: list[str]
         if tensor in named or tensor.is_constant:
             copy = Tensor(name=name, dtype=tensor.dtype, shape=tensor.shape, source=tensor.source)
             program.operators.append(_copy(tensor, copy))
-            program.outputs[index] = tensor = copy
-        named[tensor] = name
+            program.outputs[index] = copy
+        named[program.outputs[index]] = name
     for tensor, name in named.items():
         tensor.name = name
 
@@ -210,8 +210,8 @@ def _separate_outputs(program: Program, names: Names) -> None:
         if tensor in taken or tensor.is_constant:
             copy = Tensor(name=names.take(tensor.name), dtype=tensor.dtype, shape=tensor.shape)
             program.operators.append(_copy(tensor, copy))
-            program.outputs[index] = tensor = copy
-        taken.add(tensor)
+            program.outputs[index] = copy
+        taken.add(program.outputs[index])
 
 
 def _symbols(graph: Graph) -> frozenset[str]:

@@ -66,9 +66,10 @@ def _has_inputs(count: int) -> Condition:
 _BYTES = ("int8", "int16")
 _PLAIN = ((2, _takes("int8")),)
 _SHORT = ((3, _takes("int16")), *_PLAIN)
+_ON = (True,)
 _PADDING = ((5, _takes("bool")), (4, _rank_above(4)), *_SHORT)
 _EXTREMUM = ((4, _takes("int16")), (3, _broadcasts_above(4)), *_PLAIN)
-_RESIZE_NEAREST = _has("halfPixelCenters", True)
+_RESIZE_NEAREST = _has("halfPixelCenters", *_ON)
 
 # The first condition that holds gives the version; 1 when none does.
 _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
@@ -114,7 +115,7 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     ),
     "FLOOR_DIV": ((3, _takes(*_BYTES)), (2, _takes("float32"))),
     "FLOOR_MOD": ((2, _takes(*_BYTES)),),
-    "FULLY_CONNECTED": ((6, _has_inputs(2)), (5, _has("keepNumDims", True))),
+    "FULLY_CONNECTED": ((6, _has_inputs(2)), (5, _has("keepNumDims", *_ON))),
     "GATHER": (
         (6, _takes("int16", position=1)),
         (5, _differs("batchDims", 0)),
@@ -156,7 +157,7 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     "RESIZE_NEAREST_NEIGHBOR": (
         (4, _takes("int16")),
         (3, _RESIZE_NEAREST),
-        (3, _has("alignCorners", True)),
+        (3, _has("alignCorners", *_ON)),
         *_PLAIN,
     ),
     "REVERSE_V2": ((3, _takes("int8")), (2, _takes("bool"))),

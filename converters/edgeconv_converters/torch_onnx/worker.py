@@ -57,7 +57,8 @@ def _without_private_operators(program: ExportedProgram) -> ExportedProgram:
     private = torch.ops.aten._convolution.default  # noqa: SLF001 - the name is the operator's
     if not any(node.target is private for node in program.graph.nodes):
         return program
-    return program.run_decompositions({private: _convolution})
+    rewritten: ExportedProgram = program.run_decompositions({private: _convolution})
+    return rewritten
 
 
 def _convolution(*arguments: object) -> torch.Tensor:
@@ -142,7 +143,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     details: dict[str, Json] = {
         "ir_version": model.ir_version,
-        "opset": {domain: version for domain, version in opsets.items()},
+        "opset": dict(opsets),
         "operators": len(model.graph.node),
     }
     return JobResult(output=job.output, versions=_versions(), details=details).to_json()
