@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/edgeconv convert sample_models/digits_resnet8/model.py:create \
 		--weights sample_models/digits_resnet8/weights.safetensors \
-		--input 'image:float32[N=1,1,32,32]' \
+		--input 'image:float32[N=1,3,32,32]' \
 		--samples sample_models/digits_resnet8/test.npz \
 		--name digits_resnet8 --output demo-output
 	@echo "Open demo-output/report.html in a browser."

@@ -1,1 +1,81 @@
-"""Converts PyTorch models into verified artifacts for edge devices."""
+"""Converts PyTorch models into verified artifacts for edge devices.
+
+Names are resolved on first use (PEP 562): `import edgeconv` imports neither a framework nor NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeconv.api import ConversionResult as ConversionResult
+    from edgeconv.api import Model as Model
+    from edgeconv.api import capture as capture
+    from edgeconv.api import convert as convert
+    from edgeconv.api import load as load
+    from edgeconv.api import validate as validate
+    from edgeconv.artifact import Artifact as Artifact
+    from edgeconv.errors import CaptureError as CaptureError
+    from edgeconv.errors import ConversionError as ConversionError
+    from edgeconv.errors import EdgeconvError as EdgeconvError
+    from edgeconv.errors import InvalidInputError as InvalidInputError
+    from edgeconv.errors import UnsafeInputError as UnsafeInputError
+    from edgeconv.errors import ValidationError as ValidationError
+    from edgeconv.signature import Dim as Dim
+    from edgeconv.signature import DType as DType
+    from edgeconv.signature import Signature as Signature
+    from edgeconv.signature import TensorSpec as TensorSpec
+    from edgeconv.validation.verdict import Verdict as Verdict
+
+_HOMES = {
+    "Artifact": "edgeconv.artifact",
+    "CaptureError": "edgeconv.errors",
+    "ConversionError": "edgeconv.errors",
+    "ConversionResult": "edgeconv.api",
+    "DType": "edgeconv.signature",
+    "Dim": "edgeconv.signature",
+    "EdgeconvError": "edgeconv.errors",
+    "InvalidInputError": "edgeconv.errors",
+    "Model": "edgeconv.api",
+    "Signature": "edgeconv.signature",
+    "TensorSpec": "edgeconv.signature",
+    "UnsafeInputError": "edgeconv.errors",
+    "ValidationError": "edgeconv.errors",
+    "Verdict": "edgeconv.validation.verdict",
+    "capture": "edgeconv.api",
+    "convert": "edgeconv.api",
+    "load": "edgeconv.api",
+    "validate": "edgeconv.api",
+}
+
+__all__ = [
+    "Artifact",
+    "CaptureError",
+    "ConversionError",
+    "ConversionResult",
+    "DType",
+    "Dim",
+    "EdgeconvError",
+    "InvalidInputError",
+    "Model",
+    "Signature",
+    "TensorSpec",
+    "UnsafeInputError",
+    "ValidationError",
+    "Verdict",
+    "capture",
+    "convert",
+    "load",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeconv' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

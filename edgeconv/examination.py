@@ -30,7 +30,7 @@ from edgeconv.plan.planner import Planner
 from edgeconv.plugin.registry import Registry, is_installed, missing_dependency
 from edgeconv.settings import Settings, load_settings
 from edgeconv.store import Store
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 from edgeconv.version import edgeconv_version
 
 __all__ = ["Examination", "examine_file", "examine_model", "verify_artifact"]

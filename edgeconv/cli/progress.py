@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgeconv.cli.screen import Screen, open_console
 from edgeconv.execute.records import Listener, Step, StepRecord
 from edgeconv.report.figures import format_seconds
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

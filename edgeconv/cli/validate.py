@@ -22,7 +22,7 @@ from edgeconv.cli.options import (
 from edgeconv.cli.screen import Screen, as_table
 from edgeconv.errors import ValidationError
 from edgeconv.report.figures import format_error, format_floor
-from edgeconv.validate.verdict import OutputMetrics, Verdict
+from edgeconv.validation.verdict import OutputMetrics, Verdict
 
 __all__ = ["validate"]
 

@@ -11,7 +11,7 @@ from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.plugin.job import Json
 from edgeconv.signature import Signature
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Attempt", "GoalOutcome", "Listener", "Outcome", "Step", "StepRecord"]
 

@@ -17,7 +17,7 @@ from edgeconv.execute.verification import Verifier
 from edgeconv.execute.work import Done, Material, conversion, verification
 from edgeconv.plan.plan import Plan
 from edgeconv.plugin.converter import ConverterSpec
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Made", "RouteLostError", "Shared", "follow"]
 

@@ -25,7 +25,7 @@ from edgeconv.execute.work import Done, Material, Work, call_of
 from edgeconv.execute.workspace import Workspace
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.store import Cached, Store, action_key, code_digest, module_versions
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Send", "Steps", "StoppedError"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ["VERIFIERS", "Verifier"]
 
-_ENTRY = "edgeconv.validate.worker:verify"
+_ENTRY = "edgeconv.validation.worker:verify"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

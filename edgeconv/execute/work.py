@@ -16,7 +16,7 @@ from edgeconv.formats import find_format
 from edgeconv.plugin.converter import ConverterSpec
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Done", "Material", "Work", "conversion", "lane_of", "verification"]
 

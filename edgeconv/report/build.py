@@ -32,7 +32,7 @@ from edgeconv.report.model import (
 )
 from edgeconv.report.strict_json import strict
 from edgeconv.signature import Signature
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["RunFacts", "build_report"]
 

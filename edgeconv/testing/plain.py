@@ -17,7 +17,7 @@ from edgeconv.artifact import digest_path
 from edgeconv.errors import CaptureError, InvalidInputError, UnsupportedOperatorsError
 from edgeconv.execute.verification import Verifier
 from edgeconv.plugin import ConverterSpec, Cost, Job, JobResult, Json
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["PLAIN_SPECS", "PLAIN_VERIFIERS", "capture", "copy", "fail", "trace", "verify"]
 

@@ -18,7 +18,7 @@ from edgeconv.errors import InvalidInputError, UnsafeInputError, UsageError
 from edgeconv.plugin import Job, Json
 from edgeconv.plugin.live import find_live
 from edgeconv.source import parse_inputs, parse_model
-from edgeconv.validate.reference import read_reference
+from edgeconv.validation.reference import read_reference
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 from edgeconv_converters.torch_export.worker import capture
 

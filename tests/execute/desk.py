@@ -17,7 +17,7 @@ from edgeconv.plugin.registry import Registry
 from edgeconv.settings import Settings, load_settings
 from edgeconv.store import Store
 from edgeconv.testing.plain import PLAIN_SPECS, PLAIN_VERIFIERS
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.verdict import Verdict
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import nn
 from edgeconv.formats import load_handler
 from edgeconv.formats.handler import Array
 from edgeconv.graph import Graph
-from edgeconv.lowering import lower_program
+from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
 from edgeconv.signature import DType, Signature, TensorSpec

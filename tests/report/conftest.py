@@ -15,7 +15,7 @@ from edgeconv.plan.plan import Node, Plan, Rejected, RouteCost
 from edgeconv.plugin.converter import ConverterSpec, Cost
 from edgeconv.report.build import RunFacts
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
-from edgeconv.validate.verdict import OutputMetrics, Verdict
+from edgeconv.validation.verdict import OutputMetrics, Verdict
 
 MIB = 1 << 20
 HOSTILE = "<script>alert(1)</script>"

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from edgeconv.errors import CaptureError
 from edgeconv.graph.file import write_graph
-from edgeconv.lowering import lower_program
+from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import find_live

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from edgeconv.signature import Signature
-from edgeconv.validate.reference import NoiseSource, Reference, write_case
+from edgeconv.validation.reference import NoiseSource, Reference, write_case
 from edgeconv_converters.torch_export.arrays import to_array
 from edgeconv_converters.torch_export.evaluate import (
     largest_difference,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeconv.formats.handler import Array
 from edgeconv.signature import Dim, TensorSpec
-from edgeconv.validate.reference import CaseKind
+from edgeconv.validation.reference import CaseKind
 
 __all__ = ["Drawer", "Drawn", "choose_sizes", "draw_like"]
 

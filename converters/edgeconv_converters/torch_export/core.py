@@ -164,14 +164,7 @@ def _capture(
     )
     _run_trial(trial, bound, outputs, settings)
     signature = _describe(exported, trial)
-    live = LiveCapture(
-        program_path=settings.output / PROGRAM_NAME,
-        module=flat,
-        program=exported.program,
-        export_error=exported.error,
-        examples=bound.tensors,
-        signature=signature,
-    )
+    live = _make_live(settings, flat, exported, bound, signature)
     notes = write_reference(settings.output / "reference", trial, signature, exported.program)
     if exported.program is not None:
         _save_program(exported.program, signature, settings)
@@ -185,6 +178,23 @@ def _capture(
         parameters=count_parameters(module),
         source_digest=_digest(module, settings.sources),
         warnings=(*dropped, *trial.notes, *notes),
+    )
+
+
+def _make_live(
+    settings: CaptureSettings,
+    flat: nn.Module,
+    exported: Exported,
+    bound: Bound,
+    signature: Signature,
+) -> LiveCapture:
+    return LiveCapture(
+        program_path=settings.output / PROGRAM_NAME,
+        module=flat,
+        program=exported.program,
+        export_error=exported.error,
+        examples=bound.tensors,
+        signature=signature,
     )
 
 

@@ -13,9 +13,9 @@ from edgeconv.formats import load_handler
 from edgeconv.formats.handler import Session
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
-from edgeconv.validate.compare import OutputComparison
-from edgeconv.validate.reference import Case, Reference, read_reference
-from edgeconv.validate.verdict import Verdict
+from edgeconv.validation.compare import OutputComparison
+from edgeconv.validation.reference import Case, Reference, read_reference
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["compare_signatures", "verify", "verify_artifact"]
 

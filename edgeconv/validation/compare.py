@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeconv.validate.tolerance import float_tolerance
-from edgeconv.validate.verdict import OutputMetrics
+from edgeconv.validation.tolerance import float_tolerance
+from edgeconv.validation.verdict import OutputMetrics
 
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array

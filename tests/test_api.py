@@ -1,0 +1,71 @@
+"""The Python interface: lazy names, and a conversion of a module that this process holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgeconv as ec
+
+
+def test_every_public_name_resolves() -> None:
+    assert all(getattr(ec, name) is not None for name in ec.__all__)
+    assert sorted(ec.__all__) == ec.__all__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'quantum'"):
+        _ = ec.quantum
+
+
+def test_importing_edgeconv_imports_no_framework() -> None:
+    script = (
+        "import sys, edgeconv; print([m for m in ('numpy', 'torch', 'typer') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_module_becomes_four_verified_artifacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("EDGECONV_CACHE_DIR", str(tmp_path / "cache"))
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU())
+    net.train()
+    image = torch.randn(2, 3, 8, 8)
+    model = ec.capture(net, (image,), name="net", dynamic={"input": {0: "N"}})
+    assert net.training
+    result = ec.convert(model, out=tmp_path / "out")
+    assert sorted(result) == ["onnx", "savedmodel", "tflite", "torchscript"]
+    with torch.no_grad():
+        wanted = net.eval()(image).numpy()
+    for artifact in result.values():
+        got = artifact.run({"input": image.numpy()})["output"]
+        assert abs(got - wanted).max() < 1e-5
+    assert ec.validate(result["tflite"], reference=model).passed
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_another_model_is_no_valid_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("EDGECONV_CACHE_DIR", str(tmp_path / "cache"))
+    net = torch.nn.Linear(4, 2)
+    lite = ec.convert(ec.capture(net, (torch.randn(1, 4),)), to=["tflite"], out=tmp_path / "out")
+    with torch.no_grad():
+        net.weight[0, 0] += 0.01
+    verdict = ec.validate(lite["tflite"], reference=ec.capture(net, (torch.randn(1, 4),)))
+    assert not verdict.passed
+    assert "off by" in verdict.summary()
