@@ -6,6 +6,8 @@ from typing import cast
 
 import pytest
 
+import edgeconv.conversion
+import edgeconv.examination  # noqa: F401 - both bind the real Registry before a test replaces it
 from edgeconv.cli.cache import parse_age, parse_size
 from edgeconv.errors import UsageError
 from edgeconv.plugin.converter import ConverterSpec
