@@ -12,13 +12,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn
+from torch import Tensor, nn
 
 from edgeconv.errors import InvalidInputError, UnsafeInputError, UsageError
 from edgeconv.plugin import Job, Json
 from edgeconv.plugin.live import find_live
 from edgeconv.source import parse_inputs, parse_model
 from edgeconv.validation.reference import read_reference
+from edgeconv_converters.torch_export.build import build_source
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 from edgeconv_converters.torch_export.worker import capture
 
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
 _FACTORY = """
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 class Net(nn.Module):
     def __init__(self):
@@ -219,3 +220,23 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
         archive.writestr("archive/data.pkl", bytes(50 * 2**20))
     with pytest.raises(UnsafeInputError, match="unpack"):
         read_weights(path, trust=False)
+
+
+class _Token(nn.Module):
+    """A class token: the batch size is asked for and used."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        token = torch.ones(1, 1, 4).expand(image.shape[0], -1, -1)
+        return torch.cat([token, image], 1).reshape(image.shape[0] * 3, 4)
+
+
+def test_a_loaded_program_can_be_traced_with_its_batch_dynamic(tmp_path: Path) -> None:
+    path = tmp_path / "token.pt2"
+    batch = torch.export.Dim("batch")
+    example = (torch.randn(2, 2, 4),)
+    program = torch.export.export(_Token(), example, dynamic_shapes=({0: batch},))
+    torch.export.save(program, path)
+    built = build_source(parse_model(str(path)))
+    traced = torch.jit.trace(built.module, (torch.randn(1, 2, 4),), check_trace=False)
+    image = torch.randn(3, 2, 4)
+    assert torch.equal(traced(image), _Token()(image))

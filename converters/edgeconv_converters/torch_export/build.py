@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from edgeconv.errors import EdgeconvError, InvalidInputError, UsageError
 from edgeconv.formats import detect
@@ -77,8 +77,33 @@ def _load_file(path: Path) -> Built:
         ) from error
     args, kwargs = program.example_inputs or ((), None)
     module = program.module()
+    if isinstance(module, fx.GraphModule):
+        make_traceable(module)
     signed = Signed(module, inspect.signature(module.forward))
     return Built(module=signed, args=tuple(args), kwargs=kwargs)
+
+
+def make_traceable(module: fx.GraphModule) -> None:
+    """Ask tensors for their sizes, where the program calls an operator for it.
+
+    torch.jit.trace records `x.size(0)` and what a method makes of it; the operators that an exported program
+    calls instead give it plain integers, and the example's batch size would be baked in.
+    """
+    sizes: set[fx.Node] = set()
+    for node in list(module.graph.nodes):
+        if str(node.target) == "aten.sym_size.int":
+            with module.graph.inserting_before(node):
+                asked = module.graph.call_method("size", tuple(node.args))
+            node.replace_all_uses_with(asked)
+            module.graph.erase_node(node)
+            sizes.add(asked)
+        elif sizes & set(node.all_input_nodes) and node.op == "call_function":
+            if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001 - PyTorch's class is underscored
+                name = node.target._schema.name.removeprefix("aten::")  # noqa: SLF001
+                node.target = getattr(torch.Tensor, name, None) or getattr(torch, name, node.target)
+            elif not isinstance(node.meta.get("val"), torch.Tensor):
+                sizes.add(node)  # arithmetic on sizes gives a size
+    module.recompile()
 
 
 def _script_signature(script: torch.jit.ScriptModule) -> inspect.Signature:
