@@ -227,7 +227,8 @@ class _Token(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         token = torch.ones(1, 1, 4).expand(image.shape[0], -1, -1)
-        return torch.cat([token, image], 1).reshape(image.shape[0] * 3, 4)
+        joined: Tensor = torch.cat([token, image], 1).reshape(image.shape[0] * 3, 4)
+        return joined
 
 
 def test_a_loaded_program_can_be_traced_with_its_batch_dynamic(tmp_path: Path) -> None:
