@@ -166,7 +166,8 @@ def _tell(conversion: Conversion, screen: Screen) -> int:
     from edgeconv.report.reading import all_warnings
 
     report = conversion.report
-    screen.show_json_text(to_text(report), summarize(report))
+    if screen.is_json or any(goal.attempts for goal in report.goals):
+        screen.show_json_text(to_text(report), summarize(report))
     for text in all_warnings(report):
         screen.note(f"warning: {text}")
     for error in _distinct_errors(conversion):

@@ -14,6 +14,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.plan.explain import explain, explain_text
 from edgeconv.plan.plan import Plan, Rejected, Search
 from edgeconv.plan.planner import Planner
+from edgeconv.plugin.registry import Registry
 
 __all__ = ["plan"]
 
@@ -44,7 +45,6 @@ def plan(
     """Show the routes to a format in the order they would be tried; nothing is run."""
     from edgeconv.cli.failure import tell_error
     from edgeconv.conversion import DEFAULT_GOALS, source_format
-    from edgeconv.plugin.registry import Registry
     from edgeconv.settings import load_settings
     from edgeconv.source import parse_model
 

@@ -6,11 +6,8 @@ from typing import cast
 
 import pytest
 
-import edgeconv.conversion
-import edgeconv.examination  # noqa: F401 - both bind the real Registry before a test replaces it
 from edgeconv.cli.cache import parse_age, parse_size
 from edgeconv.errors import UsageError
-from edgeconv.plugin.converter import ConverterSpec
 from edgeconv.plugin.registry import Registry
 from edgeconv.store import Cached, Store
 from edgeconv.testing.plain import PLAIN_SPECS
@@ -27,13 +24,7 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """The converters of plain text in place of those that are installed."""
-    _install(monkeypatch, PLAIN_SPECS)
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, specs: tuple[ConverterSpec, ...]) -> None:
-    monkeypatch.setattr(
-        "edgeconv.plugin.registry.Registry", lambda **_: Registry(specs, plugins=())
-    )
+    monkeypatch.setattr("edgeconv.cli.plan.Registry", lambda **_: Registry(PLAIN_SPECS, plugins=()))
 
 
 @pytest.mark.usefixtures("plain")

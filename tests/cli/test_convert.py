@@ -1,0 +1,140 @@
+"""Real models through the command line, to the end: what users type, and what they get."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from edgeconv.artifact import measure_size
+from edgeconv.report.document import SCHEMA_PATH
+from tests.cli.conftest import CommandLine
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, image):
+        return {"logits": self.fc(torch.relu(self.conv(image)).mean((2, 3)))}
+
+def build():
+    torch.manual_seed(SEED)
+    return Net(), (torch.rand(1, 3, 8, 8),)
+
+def branches():
+    class Branches(nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum() > 0 else x - 1
+    return Branches(), (torch.rand(2, 3),)
+
+def broken():
+    raise RuntimeError("no weights today")
+"""
+
+# Every format, and what it calls a linear layer.
+OPERATORS = {
+    "build.onnx": "Gemm",
+    "build.pt2": "FULLY_CONNECTED",
+    "build.savedmodel": "MatMul",
+    "build.tflite": "FULLY_CONNECTED",
+    "build.torchscript.pt": "aten::linear",
+}
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("cli-convert"),
+]
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.py"
+    path.write_text(NET.replace("SEED", "0"))
+    return path
+
+
+def test_a_model_is_converted_inspected_and_validated(
+    edgeconv: CommandLine, net: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    goals = "onnx,torchscript,savedmodel,tflite,torch-export"
+    said = edgeconv("convert", f"{net}:build", "--to", goals, "-o", out, "--json", "-q")
+    assert said.status == 0
+    assert said.err == ""
+    Draft202012Validator(json.loads(SCHEMA_PATH.read_text())).validate(said.data)
+    assert said.data == json.loads((out / "report.json").read_text())
+    assert {path.name for path in out.iterdir()} == {*OPERATORS, "report.html", "report.json"}
+    for name, operator in OPERATORS.items():
+        _check_inspection(edgeconv, out / name, operator)
+    _check_validation(edgeconv, out / "build.tflite", net, tmp_path / "other.py")
+
+
+def _check_inspection(edgeconv: CommandLine, path: Path, operator: str) -> None:
+    data = edgeconv("inspect", path, "--json").data
+    signature = cast("dict[str, list[dict[str, object]]]", data["signature"])
+    assert signature["inputs"][0]["name"] == "image"
+    assert cast("dict[str, int]", data["operators"])[operator] == 1
+    if path.suffix != ".pt2":  # that one is captured anew, and is described as what comes of it
+        assert signature["outputs"][0]["name"] == "logits"
+        assert data["bytes"] == measure_size(path)
+        assert cast("dict[str, str]", data["metadata"])["source_digest"]
+
+
+def _check_validation(edgeconv: CommandLine, artifact: Path, net: Path, other: Path) -> None:
+    assert edgeconv("validate", artifact, "--reference", f"{net}:build").status == 0
+    other.write_text(NET.replace("SEED", "1"))
+    said = edgeconv("validate", artifact, "--reference", f"{other}:build")
+    assert said.status == 6
+    assert "does not compute what" in said.err
+
+
+def test_a_factory_is_inspected_with_its_graph(edgeconv: CommandLine, net: Path) -> None:
+    said = edgeconv("inspect", f"{net}:build", "--graph", "--json", "-q")
+    assert said.status == 0
+    assert said.data["parameters"] == 3 * 4 * 9 + 4 + 4 * 5 + 5
+    assert cast("dict[str, int]", said.data["operators"])["CONV_2D"] == 1
+    assert "net.py" in str(said.data["graph"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["NET:absent"], "there is no function 'absent'"),
+        (["NET:broken"], "no weights today"),
+        (["NET:build", "--input", "image:float32[1,4,8,8]"], "channels"),
+        (["NET:build", "--to", "coreml"], "unknown format 'coreml'"),
+        (["NET:build", "--name", "a/b"], "cannot name files"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_output(
+    edgeconv: CommandLine, net: Path, tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    out = tmp_path / "out"
+    words = [word.replace("NET", str(net)) for word in arguments]
+    said = edgeconv("convert", *words, "-o", out)
+    assert said.status == 2
+    assert text in said.err
+    assert "Traceback" not in said.err
+    assert not out.exists()
+
+
+def test_what_succeeded_is_delivered_when_another_format_fails(
+    edgeconv: CommandLine, net: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    said = edgeconv("convert", f"{net}:branches", "--to", "tflite,torchscript", "-o", out)
+    assert said.status == 5
+    assert (out / "branches.torchscript.pt").exists()
+    assert not (out / "branches.tflite").exists()
+    assert "error: " in said.err
+    assert "net.py:" in said.err
