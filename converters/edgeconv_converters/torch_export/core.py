@@ -21,6 +21,7 @@ from edgeconv.formats.handler import Array
 from edgeconv.formats.record import RECORD_NAME, write_record
 from edgeconv.plugin.live import LiveCapture, keep_live
 from edgeconv.signature import Signature
+from edgeconv.validation.samples import fit_samples, read_samples
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
@@ -39,7 +40,6 @@ from edgeconv_converters.torch_export.prepare import (
     keep_buffers,
     ready_module,
 )
-from edgeconv_converters.torch_export.samples import fit_samples, read_samples
 from edgeconv_converters.torch_export.trial import Trial
 
 __all__ = ["PROGRAM_NAME", "CaptureSettings", "Captured", "capture_bound", "capture_module"]
