@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edgeconv.errors import (
     EdgeconvError,
@@ -219,7 +219,7 @@ def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str
         raise InvalidInputError(f"samples '{options.samples}' do not exist", hint="check the path")
     return {
         "source": source.to_json(),
-        "inputs": [item.to_json() for item in parse_inputs(options.inputs)],
+        "inputs": [cast("Json", item.to_json()) for item in parse_inputs(options.inputs)],
         "samples": None if options.samples is None else str(options.samples.absolute()),
         "trust": options.trust,
     }

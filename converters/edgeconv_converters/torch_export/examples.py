@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from edgeconv.dims import Size, evaluate, parse_size, symbols
 from edgeconv.errors import InvalidInputError, UsageError
-from edgeconv.signature import Dim, DType, TensorSpec
-from edgeconv.source import InputSpec
+from edgeconv.signature import Dim, DType, InputSpec, TensorSpec
 from edgeconv.validation.cases import draw_like
 from edgeconv_converters.torch_export.arrays import dtype_of, tensor_from_array, to_array
 from edgeconv_converters.torch_export.flatten import Bound, parameter_names, required_names
