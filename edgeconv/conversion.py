@@ -191,10 +191,13 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         InvalidInputError: A file that was named is missing.
     """
     source = parse_model(options.model, weights=options.weights, trust=options.trust)
+    known = source_format(source)
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
         source=options.model,
+        source_format=known,
+        source_path=None if known == _SOURCE else source.path,
         goals=tuple(dict.fromkeys(options.goals)),
         out=options.out,
         capture_options=capture_options(options, source),
@@ -315,9 +318,10 @@ def _plan(
     """Routes to each goal as they were before any of them was tried."""
     planner = Planner(registry.converters)
     search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
-    searches = planner.restrict(_SOURCE, request.goals, search)
+    source = request.source_format
+    searches = planner.restrict(source, request.goals, search)
     plans = {
-        goal: planner.routes(_SOURCE, goal, each, count=_SHOWN_ROUTES)
+        goal: planner.routes(source, goal, each, count=_SHOWN_ROUTES)
         for goal, each in searches.items()
     }
     return plans, planner.rejected(search)
