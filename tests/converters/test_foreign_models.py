@@ -26,7 +26,7 @@ def _make_savedmodel(folder: Path, scale: float = 1.0) -> Path:
     table = tf.Variable(draw.standard_normal((10, 4)).astype("float32"))
     weights = tf.Variable((scale * draw.standard_normal((4, 3))).astype("float32"))
 
-    def serve(ids: tf.Tensor, x: tf.Tensor) -> dict[str, tf.Tensor]:
+    def serve(ids: object, x: object) -> dict[str, object]:
         scores = tf.matmul(tf.nn.relu(tf.reduce_mean(tf.gather(table, ids), 1) + x), weights)
         return {"logits": scores, "probabilities": tf.nn.softmax(scores)}
 
