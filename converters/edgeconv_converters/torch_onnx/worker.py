@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
+from edgeconv.lowering.retracing import keep_recurrent_operators, run_decompositions
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import find_live
 from edgeconv.signature import Signature
@@ -40,7 +41,7 @@ def convert_program(
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else torch.export.load(job.inputs["source"])
     program = _without_private_operators(program)
-    with _quiet():
+    with _quiet(), keep_recurrent_operators():
         try:
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
@@ -57,8 +58,7 @@ def _without_private_operators(program: ExportedProgram) -> ExportedProgram:
     private = torch.ops.aten._convolution.default  # noqa: SLF001 - the name is the operator's
     if not any(node.target is private for node in program.graph.nodes):
         return program
-    rewritten: ExportedProgram = program.run_decompositions({private: _convolution})
-    return rewritten
+    return run_decompositions(program, {private: _convolution})
 
 
 def _convolution(*arguments: object) -> torch.Tensor:
