@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import fx
@@ -121,14 +121,14 @@ def _unsupported(
     }
 
 
-def _decomposition(op: torch._ops.OpOverload) -> object | None:
+def _decomposition(op: torch._ops.OpOverload) -> Callable[..., object] | None:
     table = torch.export.default_decompositions()
     if op in table:
-        kept: object = table[op]
+        kept: Callable[..., object] = table[op]
         return kept
     if op._can_decompose():
         return op.decompose
-    found: object | None = torch._decomp.decomposition_table.get(op)
+    found: Callable[..., object] | None = torch._decomp.decomposition_table.get(op)
     return found
 
 

@@ -97,15 +97,11 @@ def _infer_shapes(
     x: Tensor,
     states: Tensor | Sequence[Tensor],
     params: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
+    *options: float,
 ) -> tuple[Tensor, ...]:
     """Output and final states, strided as PyTorch's kernels leave them: with the time first in memory."""
-    del operator, params, has_biases, num_layers, dropout, train
+    del operator, params
+    *_, bidirectional, batch_first = options
     finals = [states] if isinstance(states, Tensor) else list(states)
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
     with mode:

@@ -37,6 +37,8 @@ def convert_program(
         StepError: The exporter fails.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
+    from edgeconv_converters.torch_onnx.recurrent import TRANSLATIONS, fold_weights
+
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else torch.export.load(job.inputs["source"])
@@ -44,12 +46,18 @@ def convert_program(
     with _quiet(), keep_recurrent_operators():
         try:
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
+                program,
+                dynamo=True,
+                opset_version=_OPSET,
+                verbose=False,
+                optimize=True,
+                custom_translation_table={**TRANSLATIONS},
             )
         except Exception as error:
             raise _failure("torch.onnx", error) from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
+    fold_weights(exported.model)
     return _finish(exported.model_proto, job)
 
 
