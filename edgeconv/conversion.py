@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from edgeconv.errors import (
     EdgeconvError,
@@ -169,7 +171,8 @@ def run_request(
     """
     settings = settings or load_settings()
     registry = registry or Registry(allowed=settings.plugins)
-    with WorkerPool(settings.worker_environment) as pool:
+    with WorkerPool(settings.worker_environment) as pool, ThreadPoolExecutor(1) as aside:
+        aside.submit(import_module, "edgeconv.report.page")  # while the workers work
         outcome = convert(
             request,
             registry=registry,
@@ -191,10 +194,13 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         InvalidInputError: A file that was named is missing.
     """
     source = parse_model(options.model, weights=options.weights, trust=options.trust)
+    known = source_format(source)
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
         source=options.model,
+        source_format=known,
+        source_path=None if known == _SOURCE else source.path,
         goals=tuple(dict.fromkeys(options.goals)),
         out=options.out,
         capture_options=capture_options(options, source),
@@ -219,7 +225,7 @@ def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str
         raise InvalidInputError(f"samples '{options.samples}' do not exist", hint="check the path")
     return {
         "source": source.to_json(),
-        "inputs": [item.to_json() for item in parse_inputs(options.inputs)],
+        "inputs": [cast("Json", item.to_json()) for item in parse_inputs(options.inputs)],
         "samples": None if options.samples is None else str(options.samples.absolute()),
         "trust": options.trust,
     }
@@ -315,9 +321,10 @@ def _plan(
     """Routes to each goal as they were before any of them was tried."""
     planner = Planner(registry.converters)
     search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
-    searches = planner.restrict(_SOURCE, request.goals, search)
+    source = request.source_format
+    searches = planner.restrict(source, request.goals, search)
     plans = {
-        goal: planner.routes(_SOURCE, goal, each, count=_SHOWN_ROUTES)
+        goal: planner.routes(source, goal, each, count=_SHOWN_ROUTES)
         for goal, each in searches.items()
     }
     return plans, planner.rejected(search)

@@ -16,6 +16,7 @@ from edgeconv.artifact import digest_path, measure_size
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.execute.capture import Capture, capture
 from edgeconv.execute.gate import Gate
+from edgeconv.execute.observation import observe
 from edgeconv.execute.pool import WorkerPool
 from edgeconv.execute.records import Listener
 from edgeconv.execute.request import ConversionRequest
@@ -24,7 +25,7 @@ from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import VERIFIERS
 from edgeconv.execute.work import Material, conversion, verification
 from edgeconv.execute.workspace import Workspace
-from edgeconv.formats import Format
+from edgeconv.formats import Format, find_format
 from edgeconv.inspection.facts import ModelFacts
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.registry import Registry, is_installed, missing_dependency
@@ -132,6 +133,10 @@ class _Bench:
     planner: Planner
 
     def capture(self) -> Capture:
+        source = self.request.source_format
+        if source != _MODULE:
+            _check_runtime(find_format(source))
+            return observe(self.request, VERIFIERS[source], self.steps, on_miss=_nothing)
         spec = self.planner.best(_MODULE, _PROGRAM).steps[0]
         return capture(spec, self.request, self.steps, version=edgeconv_version(), on_miss=_nothing)
 
@@ -196,10 +201,10 @@ def _inspect(runner: Runner, path: Path, format_id: str, *, with_graph: bool) ->
 def _check_runtime(known: Format) -> None:
     verifier = VERIFIERS.get(known.id)
     if verifier is None:
-        raise UsageError(f"'{known.id}' cannot be verified", why="it is not a file that runs")
+        raise UsageError(f"'{known.id}' cannot be run", why="nothing here runs such files")
     missing = [name for name in verifier.requires if not is_installed(name)]
     if missing:
-        raise missing_dependency(f"verifying '{known.id}'", missing, [verifier.extra])
+        raise missing_dependency(f"running '{known.id}'", missing, [verifier.extra])
 
 
 def _nothing() -> None:

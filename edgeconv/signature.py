@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from edgeconv.dims import Size, evaluate, is_static, parse_size, symbols
 
-__all__ = ["DType", "Dim", "Layout", "Signature", "TensorSpec"]
+__all__ = ["DType", "Dim", "InputSpec", "Layout", "Signature", "TensorSpec"]
 
 
 class DType(StrEnum):
@@ -120,6 +120,43 @@ class TensorSpec:
             dtype=DType(str(data["dtype"])),
             shape=tuple(s if isinstance(s, int) else parse_size(str(s)) for s in shape),
             layout=Layout(str(data.get("layout", "none"))),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """What a user says of one input.
+
+    Attributes:
+        tensor: Name, dtype and shape.
+        dims: The dynamic dims that are given an example size here.
+        bounded: Those of them whose range the user gave, as in `N=1..8`; others may be narrowed to what the
+            model takes.
+    """
+
+    tensor: TensorSpec
+    dims: tuple[Dim, ...] = ()
+    bounded: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, object]:
+        """The input as JSON data."""
+        return {
+            "tensor": self.tensor.to_json(),
+            "dims": [dim.to_json() for dim in self.dims],
+            "bounded": sorted(self.bounded),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, object]) -> InputSpec:
+        """The input that `to_json` wrote."""
+        (tensor,) = _objects([data["tensor"]])
+        bounded = data["bounded"]
+        if not isinstance(bounded, list):
+            raise TypeError(f"bounded is not a list: {bounded!r}")
+        return InputSpec(
+            tensor=TensorSpec.from_json(tensor),
+            dims=tuple(_dim_from_json(item) for item in _objects(data["dims"])),
+            bounded=frozenset(map(str, bounded)),
         )
 
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn, cast
+from typing import Literal, NoReturn
 
 from edgeconv.dims import DimExpr, Size, parse_size, symbols
 from edgeconv.errors import InvalidInputError, UsageError
 from edgeconv.plugin.job import Json
-from edgeconv.signature import Dim, DType, TensorSpec
+from edgeconv.signature import Dim, DType, InputSpec, TensorSpec
 
-__all__ = ["InputSpec", "ModelSource", "parse_input", "parse_inputs", "parse_model"]
+__all__ = ["ModelSource", "parse_input", "parse_inputs", "parse_model"]
 
 _GRAMMAR = (
     "write NAME:DTYPE[DIMS], e.g. image:float32[N=1,3,224,224]; N=1 or N=1..8 is a dynamic dim"
@@ -78,40 +78,6 @@ class ModelSource:
             folder=_path(data.get("folder")),
             weights=_path(data.get("weights")),
             trust=bool(data.get("trust")),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
-    """One `--input`.
-
-    Attributes:
-        tensor: Name, dtype and shape.
-        dims: The dynamic dims this text gives an example size to.
-        bounded: Those of them whose range the user gave, as in `N=1..8`; others may be narrowed to what the
-            model takes.
-    """
-
-    tensor: TensorSpec
-    dims: tuple[Dim, ...] = ()
-    bounded: frozenset[str] = frozenset()
-
-    def to_json(self) -> dict[str, Json]:
-        """The input as JSON data."""
-        return {
-            "tensor": cast("Json", self.tensor.to_json()),
-            "dims": [cast("Json", dim.to_json()) for dim in self.dims],
-            "bounded": cast("Json", sorted(self.bounded)),
-        }
-
-    @staticmethod
-    def from_json(data: Mapping[str, Json]) -> InputSpec:
-        """The input that `to_json` wrote."""
-        dims = cast("list[dict[str, int | None]]", data["dims"])
-        return InputSpec(
-            tensor=TensorSpec.from_json(cast("dict[str, object]", data["tensor"])),
-            dims=tuple(Dim(**dim) for dim in dims),  # type: ignore[arg-type]
-            bounded=frozenset(cast("list[str]", data["bounded"])),
         )
 
 

@@ -29,24 +29,24 @@ class Capture:
     """What the capture step gave.
 
     Attributes:
-        folder: All it wrote.
+        head: Where routes begin: all that the capture wrote, or the user's own file.
         program: The exported program; None if PyTorch refused the model.
         reference: Samples and the model's outputs for them.
         signature: Names, dtypes, dims.
         source_digest: SHA-256 over what the model was made from.
-        parameters: Number of weights.
+        parameters: Number of weights; None if unknown.
         export_error: Why there is no program.
-        live: The process that holds the model.
+        live: The process that holds the model; None for a file, which no process need hold.
     """
 
-    folder: Material
+    head: Material
     program: Material | None
     reference: Material
     signature: Signature
     source_digest: str
-    parameters: int
+    parameters: int | None
     export_error: EdgeconvError | None
-    live: LiveModel
+    live: LiveModel | None
 
 
 class LiveModel:
@@ -166,7 +166,7 @@ def _read(done: Done, steps: Steps, live: LiveModel, work: Work) -> Capture:
     refused = details.get("export_error")
     try:
         return Capture(
-            folder=folder,
+            head=folder,
             program=_material(program, steps) if program.exists() else None,
             reference=_material(folder.path / _REFERENCE, steps),
             signature=Signature.from_json(cast("dict[str, object]", details["signature"])),

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import cast
 
 from edgeconv.errors import EdgeconvError, MissingDependencyError, NoRouteError, UsageError
 from edgeconv.execute.capture import Capture, capture
@@ -17,10 +16,11 @@ from edgeconv.execute.gate import Gate
 from edgeconv.execute.goal import Goal
 from edgeconv.execute.losses import Losses, Once
 from edgeconv.execute.memory import MemoryMeter
+from edgeconv.execute.observation import observe
 from edgeconv.execute.records import GoalOutcome, Listener, Outcome
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.route import Shared, describe
-from edgeconv.execute.runner import Runner
+from edgeconv.execute.runner import Lane, Runner
 from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import VERIFIERS, Verifier
 from edgeconv.execute.warming import Warming
@@ -89,7 +89,7 @@ def convert(
         source=request.source,
         source_digest=captured.source_digest if captured else "",
         signature=captured.signature if captured else None,
-        parameters=captured.parameters if captured else 0,
+        parameters=captured.parameters if captured else None,
         goals=goals,
         steps=steps.records,
         seconds=steps.seconds,
@@ -123,7 +123,14 @@ class _Run:
         self._planner = Planner(registry.converters)
         _check_name(request.name)
         self._searches = self._search_goals()
-        self._capturing = _capture_spec(registry.converters)
+        self._capturing: ConverterSpec | None = None
+        self._lane = Lane(name="")
+        if request.source_format == _SOURCE:
+            self._capturing = _capture_spec(registry.converters)
+            if self._capturing:
+                self._lane = lane_of(self._capturing)
+        elif request.source_format in verifiers:
+            self._lane = Lane(name=verifiers[request.source_format].lane)
 
     def execute(
         self, steps: Steps, output: OutputFolder
@@ -157,6 +164,11 @@ class _Run:
         if not goals:
             raise UsageError("no format was asked for", hint="name formats with --to")
         for goal in goals:
+            if goal == request.source_format:
+                raise UsageError(
+                    f"'{request.source}' is in the format '{goal}' already",
+                    hint="name another format with --to",
+                )
             if not find_format(goal).is_delivered or goal not in self._verifiers:
                 raise UsageError(
                     f"'{goal}' cannot be asked for",
@@ -164,14 +176,16 @@ class _Run:
                     hint="use one of: " + ", ".join(sorted(self._verifiers)),
                 )
         search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
-        return self._planner.restrict(_SOURCE, goals, search)
+        return self._planner.restrict(request.source_format, goals, search)
 
     def _plan(self, goal: str, search: Search) -> Plan:
         """The best route to a goal, if all that is needed besides is installed as well."""
-        verifier = self._verifiers[goal]
-        missing = [name for name in verifier.requires if not is_installed(name)]
-        if missing:
-            raise missing_dependency(f"verifying '{goal}'", missing, [verifier.extra])
+        source = self._request.source_format
+        _check_runtime(f"verifying '{goal}'", self._verifiers[goal])
+        if source != _SOURCE:
+            plan = self._planner.best(source, goal, search)
+            _check_runtime(f"running '{source}'", self._verifiers[source])
+            return plan
         if self._capturing is None:
             raise self._planner.no_route(_SOURCE, _CAPTURED, Search())
         return self._planner.best(_SOURCE, goal, search)
@@ -179,15 +193,17 @@ class _Run:
     def _capture(
         self, steps: Steps, plans: Mapping[str, Plan], warming: Warming
     ) -> Capture | EdgeconvError:
-        spec = cast("ConverterSpec", self._capturing)
-
         def warm() -> None:
-            warming.claim(lane_of(spec))
+            warming.claim(self._lane)
             for plan in plans.values():
                 warming.prepare(plan, 0)
 
         try:
-            return capture(spec, self._request, steps, version=_version(), on_miss=warm)
+            if self._capturing is not None:
+                spec = self._capturing
+                return capture(spec, self._request, steps, version=_version(), on_miss=warm)
+            verifier = self._verifiers[self._request.source_format]
+            return observe(self._request, verifier, steps, on_miss=warm)
         except EdgeconvError as error:
             return error
 
@@ -220,13 +236,13 @@ class _Run:
                 raise
 
     def _share(self, captured: Capture, steps: Steps, warming: Warming) -> Shared:
-        spec, request = cast("ConverterSpec", self._capturing), self._request
+        spec, request = self._capturing, self._request
         return Shared(
             request=request,
             steps=steps,
             captured=captured,
-            capture_id=spec.id,
-            capture_lane=lane_of(spec),
+            capture_id=spec.id if spec else "",
+            capture_lane=self._lane,
             losses=self._lost_with(captured),
             results=Once(),
             verifiers=self._verifiers,
@@ -241,13 +257,19 @@ class _Run:
     def _lost_with(self, captured: Capture) -> Losses:
         """Without a program, nothing leads to or from it."""
         losses = Losses()
-        if captured.program is None:
+        if self._capturing is not None and captured.program is None:
             refused = captured.export_error
             reason = describe(refused) if refused else "the capture step left no program"
             for spec in self._planner.converters:
                 if _CAPTURED in (spec.source, spec.target):
                     losses.add(spec.id, reason)
         return losses
+
+
+def _check_runtime(purpose: str, verifier: Verifier) -> None:
+    missing = [name for name in verifier.requires if not is_installed(name)]
+    if missing:
+        raise missing_dependency(purpose, missing, [verifier.extra])
 
 
 def _check_name(name: str) -> None:

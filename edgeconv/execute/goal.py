@@ -83,7 +83,7 @@ class Goal:
     def _next_plan(self) -> Plan | EdgeconvError:
         search = replace(self._search, lost=self._shared.losses.all())
         try:
-            return self._planner.best("torch", self._format.id, search)
+            return self._planner.best(self._shared.request.source_format, self._format.id, search)
         except (NoRouteError, MissingDependencyError) as error:
             return error
 

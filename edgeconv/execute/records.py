@@ -87,7 +87,7 @@ class Outcome:
         source: The model as the user named it.
         source_digest: SHA-256 over what it was made from; empty if capture failed.
         signature: Of the captured model; None if capture failed.
-        parameters: Number of weights.
+        parameters: Number of weights; None if unknown.
         goals: One entry for each format asked for, in the order asked.
         steps: All steps that ran or came from the cache, by start time.
         seconds: Wall time of the run.
@@ -100,7 +100,7 @@ class Outcome:
     source: str
     source_digest: str
     signature: Signature | None
-    parameters: int
+    parameters: int | None
     goals: tuple[GoalOutcome, ...]
     steps: tuple[StepRecord, ...]
     seconds: float

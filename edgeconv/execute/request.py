@@ -18,6 +18,8 @@ class ConversionRequest:
     Attributes:
         name: The model's name; names the files.
         source: The model as the user named it.
+        source_format: Where it enters the graph of converters: `torch`, or the format of a file.
+        source_path: The file or folder, unless it is `torch`.
         goals: Format ids, in the order asked.
         out: Folder that receives the artifacts; created if missing.
         capture_options: What the capture step is given; the executor does not look inside.
@@ -39,6 +41,8 @@ class ConversionRequest:
     source: str
     goals: tuple[str, ...]
     out: Path
+    source_format: str = "torch"
+    source_path: Path | None = None
     capture_options: Mapping[str, Json] = field(default_factory=dict)
     captured: JobResult | None = None
     converter_options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)

@@ -33,7 +33,7 @@ class Shared:
         request: The run.
         steps: Does single steps.
         captured: The model.
-        capture_id: The converter that captured it.
+        capture_id: The converter that captured it; empty for a file of another framework.
         capture_lane: The lane whose process holds it.
         losses: Converters that failed.
         results: Steps that were done, by route.
@@ -92,7 +92,7 @@ def follow(plan: Plan, shared: Shared) -> Made:
         RouteLostError: A step failed, or the artifact is not what the model is.
         OutputError: The disk is full: another route would meet the same.
     """
-    parent = material = shared.captured.folder
+    parent = material = shared.captured.head
     for index, spec in enumerate(plan.steps):
         parent = material
         if spec.id == shared.capture_id:
@@ -129,9 +129,10 @@ def _convert(plan: Plan, index: int, source: Material, shared: Shared) -> Done:
         metadata=shared.metadata,
     )
     send = None
-    if work.needs_module:
+    live = shared.captured.live
+    if work.needs_module and live is not None:
         work = replace(work, lane=shared.capture_lane)
-        send = send_live(shared.captured.live, shared.steps)
+        send = send_live(live, shared.steps)
     return shared.steps.do(work, send, on_miss=lambda: shared.warm(plan, index))
 
 

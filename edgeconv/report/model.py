@@ -54,7 +54,7 @@ class SourceReport(_Model):
 
     model: str = Field(description="The model as the user named it.")
     digest: str = Field(description="SHA-256 over its code and weights; empty if capture failed.")
-    parameters: int = Field(description="Number of weights.")
+    parameters: int | None = Field(description="Number of weights; null if unknown.")
 
 
 class TensorReport(_Model):

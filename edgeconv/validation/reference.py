@@ -1,4 +1,4 @@
-"""What a model computes, on disk: inputs, the outputs PyTorch gave for them, and the model's noise floor.
+"""What a model computes, on disk: inputs, the outputs it gave for them, and the model's noise floor.
 
 Capture writes this bundle once; every later verification, in whatever process and runtime, reads it with NumPy
 alone, so that nothing but the artifact's own runtime is needed to judge an artifact.
@@ -81,6 +81,7 @@ class Reference:
             not be evaluated, or `none` where no output is a floating-point number.
         ranges: Per output, the smallest and largest finite value over all cases.
         seed: What the random inputs were drawn from.
+        computed_by: What gave the outputs, for people.
     """
 
     signature: Signature
@@ -90,6 +91,7 @@ class Reference:
     ranges: Mapping[str, tuple[float, float]]
     seed: int
     notes: tuple[str, ...] = field(default=())
+    computed_by: str = "PyTorch, float32"
 
     def groups(self) -> Iterator[tuple[Mapping[str, int], tuple[Case, ...]]]:
         """Cases that share the sizes of their dynamic dims, in order of first appearance."""
@@ -113,6 +115,7 @@ class Reference:
             "ranges": {name: list(limits) for name, limits in self.ranges.items()},
             "seed": self.seed,
             "notes": list(self.notes),
+            "computed_by": self.computed_by,
         }
         (folder / _FILE).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
@@ -170,6 +173,7 @@ def _from_json(folder: Path, data: Mapping[str, object]) -> Reference:
         ranges={name: (float(low), float(high)) for name, (low, high) in ranges.items()},
         seed=int(str(data["seed"])),
         notes=tuple(cast("list[str]", data.get("notes") or [])),
+        computed_by=str(data["computed_by"]),
     )
 
 

@@ -70,7 +70,7 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
         problems = [_one_line(error)]
     outputs = tuple(comparison.metrics() for comparison in comparisons.values())
     return Verdict(
-        reference="PyTorch, float32",
+        reference=reference.computed_by,
         candidate=digest_path(path),
         format=format_id,
         device="local",

@@ -45,7 +45,15 @@ print("\\n".join(failed))
 # Run in workers only, each with the framework it is for.
 IN_WORKERS = ("edgeconv.lowering.", "edgeconv_converters.")
 # The edge graph holds its constants as NumPy arrays, and what works on it is run in workers.
-WITH_NUMPY = ("edgeconv.graph", "edgeconv.passes", "edgeconv.lowering", "edgeconv.inspection")
+WITH_NUMPY = (
+    "edgeconv.graph",
+    "edgeconv.inspection",
+    "edgeconv.lowering",
+    "edgeconv.passes",
+    "edgeconv.validation.cases",
+    "edgeconv.validation.observe",
+    "edgeconv.validation.samples",
+)
 
 
 def _is_in_worker(name: str) -> bool:

@@ -75,7 +75,7 @@ def _capture(
     source = parse_model(model, weights=weights)
     options: dict[str, Json] = {
         "source": source.to_json(),
-        "inputs": [item.to_json() for item in parse_inputs(inputs)],
+        "inputs": [cast("Json", item.to_json()) for item in parse_inputs(inputs)],
         "samples": None,
     }
     job = Job(name="net", inputs={}, output=output, options=options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from edgeconv.formats.handler import Array
 from edgeconv.formats.record import RECORD_NAME, write_record
 from edgeconv.plugin.live import LiveCapture, keep_live
 from edgeconv.signature import Signature
+from edgeconv.validation.samples import fit_samples, read_samples
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
@@ -38,7 +40,6 @@ from edgeconv_converters.torch_export.prepare import (
     keep_buffers,
     ready_module,
 )
-from edgeconv_converters.torch_export.samples import fit_samples, read_samples
 from edgeconv_converters.torch_export.trial import Trial
 
 __all__ = ["PROGRAM_NAME", "CaptureSettings", "Captured", "capture_bound", "capture_module"]
@@ -165,9 +166,7 @@ def _capture(
     _run_trial(trial, bound, outputs, settings)
     signature = _describe(exported, trial)
     live = _make_live(settings, flat, exported, bound, signature)
-    notes = write_reference(settings.output / "reference", trial, signature, exported.program)
-    if exported.program is not None:
-        _save_program(exported.program, signature, settings)
+    notes = _write(exported.program, trial, signature, settings)
     if context is not None:
         keep_live(context, live)
     dropped = [
@@ -179,6 +178,19 @@ def _capture(
         source_digest=_digest(module, settings.sources),
         warnings=(*dropped, *trial.notes, *notes),
     )
+
+
+def _write(
+    program: ExportedProgram | None, trial: Trial, signature: Signature, settings: CaptureSettings
+) -> list[str]:
+    """Write the reference and the program side by side: one computes in float64, the other serializes."""
+    with ThreadPoolExecutor(1) as background:
+        notes = background.submit(
+            write_reference, settings.output / "reference", trial, signature, program
+        )
+        if program is not None:
+            _save_program(program, signature, settings)
+        return notes.result()
 
 
 def _make_live(

@@ -6,6 +6,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -63,9 +64,15 @@ class Dependencies:
         return {name: version(name) for name in sorted(names)}
 
 
+@cache
+def _package_folders() -> tuple[str, ...]:
+    """Where Python and packages are installed, each with a slash behind it."""
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(f"{folder}/" for key in keys if (folder := sysconfig.get_path(key)))
+
+
 def _is_own(path: Path) -> bool:
-    prefixes = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     text = str(path)
     if path.suffix == ".pyc" or text.startswith(("/proc/", "/sys/", "/dev/", "/etc/", "/usr/")):
         return False
-    return not any(text.startswith(f"{prefix}/") for prefix in prefixes if prefix)
+    return not text.startswith(_package_folders())

@@ -62,22 +62,18 @@ def run_in_float64(
 
 
 class _Float64Interpreter(fx.Interpreter):
-    """Interprets a program in float64, whatever dtypes it names."""
+    """Interprets a program in float64, whatever dtypes it names; a weight is wide for as long as it is used."""
 
     def __init__(self, program: ExportedProgram) -> None:
         # Guards compare dtypes, and the sizes have been compared in float32 already.
         super().__init__(program.module(check_guards=False))
-
-    def get_attr(self, target: fx.node.Target, args: object, kwargs: object) -> object:
-        value = super().get_attr(target, args, kwargs)  # type: ignore[arg-type]
-        return _widen(value) if isinstance(value, Tensor) else value
 
     def call_function(
         self, target: fx.node.Target, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         if str(target) == "aten._assert_tensor_metadata.default":
             return None
-        wide, options = _widen_dtypes(args), _widen_dtypes(kwargs)
+        wide, options = _widen_dtypes(_widen_all(args)), _widen_dtypes(_widen_all(kwargs))
         return _widen_all(super().call_function(target, wide, options))  # type: ignore[arg-type]
 
 

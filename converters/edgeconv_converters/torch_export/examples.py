@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from edgeconv.dims import Size, evaluate, parse_size, symbols
 from edgeconv.errors import InvalidInputError, UsageError
-from edgeconv.signature import Dim, DType, TensorSpec
-from edgeconv.source import InputSpec
+from edgeconv.signature import Dim, InputSpec, TensorSpec
+from edgeconv.validation.cases import draw_first, draw_like
 from edgeconv_converters.torch_export.arrays import dtype_of, tensor_from_array, to_array
-from edgeconv_converters.torch_export.cases import draw_like
 from edgeconv_converters.torch_export.flatten import Bound, parameter_names, required_names
 
 __all__ = ["DynamicDims", "InputShapes", "apply_specs", "arguments_from_specs", "resolve_dims"]
@@ -125,20 +124,11 @@ def arguments_from_specs(
             hint=f"add --input '{missing[0]}:float32[N=1,...]', or let the factory return"
             " (module, example_inputs)",
         )
-    sizes = _example_sizes(specs)
-    generator = np.random.default_rng([seed, len(specs)])
+    drawn = draw_first([spec.tensor for spec in specs], _example_sizes(specs), seed)
     return {
-        spec.tensor.name: _draw(spec.tensor, spec.tensor.concrete_shape(sizes), generator)
+        spec.tensor.name: tensor_from_array(drawn[spec.tensor.name], spec.tensor.dtype)
         for spec in specs
     }
-
-
-def _draw(spec: TensorSpec, shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
-    """Normal noise; 0 and 1 for integers, since these are valid as token ids and as masks alike."""
-    if spec.dtype.is_floating or spec.dtype.is_complex:
-        return tensor_from_array(np.asarray(generator.standard_normal(shape)), spec.dtype)
-    example = np.array([False, True]) if spec.dtype == DType.BOOL else np.array([0, 1])
-    return tensor_from_array(draw_like(example, shape, generator), spec.dtype)
 
 
 def _example_sizes(specs: Sequence[InputSpec]) -> dict[str, int]:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from edgeconv.errors import CaptureError, InvalidInputError
 from edgeconv.formats.handler import Array
 from edgeconv.signature import Dim, Signature
+from edgeconv.validation.cases import Drawer, Drawn, choose_sizes
+from edgeconv.validation.shapes import Observed
 from edgeconv_converters.torch_export.arrays import tensor_from_array, to_array
-from edgeconv_converters.torch_export.cases import Drawer, Drawn, choose_sizes
-from edgeconv_converters.torch_export.describe import Observed
 from edgeconv_converters.torch_export.evaluate import largest_difference, run
 from edgeconv_converters.torch_export.refusals import range_refusal, user_lines
 

@@ -10,7 +10,8 @@ from typing import cast
 import torch
 
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.source import InputSpec, ModelSource
+from edgeconv.signature import InputSpec
+from edgeconv.source import ModelSource
 from edgeconv_converters.torch_export.build import Built, build_source
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
 from edgeconv_converters.torch_export.dependencies import Dependencies

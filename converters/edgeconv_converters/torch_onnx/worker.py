@@ -146,14 +146,15 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
             "the model is larger than an ONNX file can be",
             why=f"{model.ByteSize()} bytes, and a protocol buffer ends at 2 GB",
         )
-    job.output.write_bytes(model.SerializeToString(deterministic=True))
-    _check(job.output)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     details: dict[str, Json] = {
         "ir_version": model.ir_version,
         "opset": dict(opsets),
         "operators": len(model.graph.node),
     }
+    job.output.write_bytes(model.SerializeToString(deterministic=True))
+    del model  # the checker reads the file: two copies of the weights are enough
+    _check(job.output)
     return JobResult(output=job.output, versions=_versions(), details=details).to_json()
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.formats.handler import Array
-from edgeconv.signature import Dim, TensorSpec
+from edgeconv.signature import Dim, DType, TensorSpec
 from edgeconv.validation.reference import CaseKind
 
-__all__ = ["Drawer", "Drawn", "choose_sizes", "draw_like"]
+__all__ = ["Drawer", "Drawn", "choose_sizes", "draw_first", "draw_like"]
 
 _MAX_DIMS_ALONE = 3
 
@@ -57,6 +57,27 @@ class Drawer:
             for spec in self._specs
         }
         return Drawn(name=name, kind=kind, sizes=dict(sizes), inputs=inputs)
+
+
+def draw_first(
+    specs: Sequence[TensorSpec], sizes: Mapping[str, int], seed: int
+) -> dict[str, Array]:
+    """Example inputs where nothing is known but the signature, by name.
+
+    Normal noise; 0 and 1 for integers, since these are valid as token ids and as masks alike.
+    """
+    generator = np.random.default_rng([seed, len(specs)])
+    return {
+        spec.name: _draw_first(spec.dtype, spec.concrete_shape(sizes), generator) for spec in specs
+    }
+
+
+def _draw_first(dtype: DType, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    if dtype.is_floating or dtype.is_complex:
+        kept = "float32" if dtype == DType.BFLOAT16 else dtype.value  # NumPy has no bfloat16
+        return np.asarray(generator.standard_normal(shape)).astype(kept)
+    example = np.array([False, True]) if dtype == DType.BOOL else np.array([0, 1], dtype.value)
+    return draw_like(example, shape, generator).astype(dtype.value)
 
 
 def draw_like(example: Array, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
