@@ -121,7 +121,7 @@ class Captured:
         graph = self._run(edge_graph_lowering.convert, program, folder / "graph")
         if format_id == "tflite":
             return self._run(edge_graph_tflite.convert, graph, folder / "model.tflite")
-        # Imported late: PyTorch's first export crashes in a process that has TensorFlow.
+        # Imported late: PyTorch's first export crashes where TensorFlow is there already.
         from edgeconv_converters.edge_graph_savedmodel import worker
 
         return self._run(worker.convert, graph, folder / "model.savedmodel")
