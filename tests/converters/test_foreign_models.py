@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+# torch.export imports triton, which crashes the process when TensorFlow is there already.
+with contextlib.suppress(ImportError):
+    importlib.import_module("triton")
 tf = pytest.importorskip("tensorflow")
 
 import edgeconv as ec

@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
+from edgeconv.lowering.retracing import keep_recurrent_operators, run_decompositions
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import find_live
 from edgeconv.signature import Signature
@@ -36,19 +37,27 @@ def convert_program(
         StepError: The exporter fails.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
+    from edgeconv_converters.torch_onnx.recurrent import TRANSLATIONS, fold_weights
+
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else torch.export.load(job.inputs["source"])
     program = _without_private_operators(program)
-    with _quiet():
+    with _quiet(), keep_recurrent_operators():
         try:
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
+                program,
+                dynamo=True,
+                opset_version=_OPSET,
+                verbose=False,
+                optimize=True,
+                custom_translation_table={**TRANSLATIONS},
             )
         except Exception as error:
             raise _failure("torch.onnx", error) from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
+    fold_weights(exported.model)
     return _finish(exported.model_proto, job)
 
 
@@ -57,8 +66,7 @@ def _without_private_operators(program: ExportedProgram) -> ExportedProgram:
     private = torch.ops.aten._convolution.default  # noqa: SLF001 - the name is the operator's
     if not any(node.target is private for node in program.graph.nodes):
         return program
-    rewritten: ExportedProgram = program.run_decompositions({private: _convolution})
-    return rewritten
+    return run_decompositions(program, {private: _convolution})
 
 
 def _convolution(*arguments: object) -> torch.Tensor:
