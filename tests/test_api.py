@@ -79,6 +79,22 @@ def test_a_bidirectional_gru_takes_any_number_of_steps_in_every_format(
 
 @pytest.mark.integration
 @pytest.mark.slow
+def test_tensorflow_may_be_imported_before(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    script = """
+import tensorflow, torch
+import edgeconv as ec
+model = ec.capture(torch.nn.Linear(3, 2), (torch.randn(1, 3),))
+print(model.signature.outputs[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "output:float32[1,2]", done.stderr
+
+
+@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_another_model_is_no_valid_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
