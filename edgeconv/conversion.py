@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,7 @@ from edgeconv.errors import (
 from edgeconv.execute.executor import convert
 from edgeconv.execute.in_process import LaneRouter
 from edgeconv.execute.pool import WorkerPool
-from edgeconv.execute.records import Listener, Outcome
+from edgeconv.execute.records import Listener, Outcome, Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import VERIFIERS, Verifier
@@ -37,6 +37,7 @@ from edgeconv.plugin.registry import Registry
 from edgeconv.settings import Settings, load_settings
 from edgeconv.source import ModelSource, parse_inputs, parse_model
 from edgeconv.store import Store
+from edgeconv.validation.verdict import Verdict
 from edgeconv.version import edgeconv_version
 
 if TYPE_CHECKING:
@@ -172,18 +173,42 @@ def run_request(
     settings = settings or load_settings()
     registry = registry or Registry(allowed=settings.plugins)
     with WorkerPool(settings.worker_environment) as pool, ThreadPoolExecutor(1) as aside:
-        aside.submit(import_module, "edgeconv.report.page")  # while the workers work
         outcome = convert(
             request,
             registry=registry,
             runner=LaneRouter(lanes, pool) if lanes else pool,
             store=Store(settings.store_dir),
-            listener=listener,
+            listener=_Preloading(listener, aside),
             scratch=settings.scratch_dir,
             verifiers=verifiers,
         )
-    _raise_refusal(outcome)
-    return _report(request, outcome, registry, settings, command)
+        aside.submit(pool.close)  # processes take their time to end
+        _raise_refusal(outcome)
+        return _report(request, outcome, registry, settings, command)
+
+
+class _Preloading:
+    """A listener that has the report's code imported while the first step runs.
+
+    Args:
+        listener: Hears of everything.
+        aside: Imports.
+    """
+
+    def __init__(self, listener: Listener, aside: Executor) -> None:
+        self._listener = listener
+        self._aside: Executor | None = aside
+
+    def step_started(self, step: Step) -> None:
+        """Pass it on, and import once."""
+        self._listener.step_started(step)
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.submit(import_module, "edgeconv.report.page")
+
+    def step_ended(self, record: StepRecord, verdict: Verdict | None) -> None:
+        """Pass it on."""
+        self._listener.step_ended(record, verdict)
 
 
 def make_request(options: ConversionOptions) -> ConversionRequest:
