@@ -166,6 +166,14 @@ class Steps:
             generation=generation,
         )
 
+    def new_folder(self, title: str) -> Path:
+        """A folder to write in, which lasts as long as the run.
+
+        Raises:
+            OutputError: It cannot be created.
+        """
+        return self._workspace.folder(title)
+
     def digest(self, path: Path) -> str:
         """SHA-256 of what a step wrote."""
         return self._store.digests.digest(path, is_ours=True)

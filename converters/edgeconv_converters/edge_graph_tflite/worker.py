@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import MutableMapping
 from importlib.metadata import version
 
+from edgeconv.formats.record import write_record
 from edgeconv.formats.tflite_file import METADATA_NAME
-from edgeconv.formats.tflite_stamp import describe_signature
 from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
 from edgeconv.passes.legalize_tflite import legalize_for_tflite
@@ -52,7 +52,7 @@ def write_graph_as_tflite(graph: Graph, job: Job) -> JobResult:
     model = Model(
         programs=programs,
         example_sizes={dim.name: dim.example for dim in graph.dims},
-        metadata={METADATA_NAME: describe_signature(signature, job.metadata)},
+        metadata={METADATA_NAME: write_record(signature, job.metadata).encode()},
     )
     oldest = write_model(model, job.output)
     counts = Counter(operator.code for program in programs for operator in program.operators)
