@@ -90,12 +90,19 @@ def _find_members(reader: torch._C.PyTorchFileReader, names: set[str]) -> Iterat
                 yield f"'{folder}{name}' is a pickled object"
             elif payload["use_pickle"]:
                 pickles.append(f"{folder}{name}")
+            elif not reader.get_record(f"{folder}{name}") and not _is_empty(payload):
+                raise ValueError(f"'{folder}{name}' is empty")  # PyTorch would take it for zeros
     for name in pickles:
         yield from _find_pickled(name, reader.get_record(name))
 
 
 def _payloads(config: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     yield from cast("Mapping[str, Mapping[str, object]]", config["config"]).values()
+
+
+def _is_empty(payload: Mapping[str, object]) -> bool:
+    meta = cast("Mapping[str, list[Mapping[str, int]]]", payload["tensor_meta"])
+    return any(size.get("as_int") == 0 for size in meta["sizes"])
 
 
 def _find_pickled(name: str, content: bytes) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from edgeconv.dims import DimExpr, Size
@@ -30,12 +31,13 @@ _DTYPES: Mapping[int, DType] = {
 }
 
 
-def read_program_signature(model: _Object, output_names: Sequence[str]) -> Signature:
+def read_program_signature(model: _Object, output_names: Sequence[str] = ()) -> Signature:
     """Inputs as `forward` names them, and outputs; each dynamic size is a dim of its own.
 
     Args:
         model: The JSON of the program.
-        output_names: What to call the outputs, which have no names there; more or fewer of them are numbered.
+        output_names: What to call the outputs, if they are as many; else they are named by where they stand in
+            what `forward` returns: `output`, `output_0`, or the key in a dict.
 
     Raises:
         ValueError: The JSON is not what torch.export writes for a program of tensors.
@@ -47,23 +49,17 @@ def read_program_signature(model: _Object, output_names: Sequence[str]) -> Signa
         inputs = _user_tensors(sides["input_specs"], "user_input")
         outputs = _user_tensors(sides["output_specs"], "user_output")
         reader = _Reader(cast("Mapping[str, _Object]", graph["tensor_values"]))
-        names = _argument_names(module) or inputs
-        if len(names) != len(inputs):
-            names = inputs
-        called = output_names if len(output_names) == len(outputs) else _numbered(len(outputs))
+        names = _argument_names(module, len(inputs)) or inputs
+        called = output_names if len(output_names) == len(outputs) else _output_names(module)
         return Signature(
             inputs=tuple(reader.read(*pair) for pair in zip(names, inputs, strict=True)),
             outputs=tuple(reader.read(*pair) for pair in zip(called, outputs, strict=True)),
             dims=tuple(reader.dims),
         )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
         raise ValueError(
             f"its program is not understood: {type(error).__name__}: {error}"
         ) from error
-
-
-def _numbered(count: int) -> list[str]:
-    return [f"output_{index}" for index in range(count)]
 
 
 def _user_tensors(specs: object, kind: str) -> list[str]:
@@ -76,12 +72,38 @@ def _user_tensors(specs: object, kind: str) -> list[str]:
     return [str(cast("_Object", a["as_tensor"])["name"]) for a in arguments]
 
 
-def _argument_names(module: _Object) -> list[str]:
-    """The parameters of `forward`."""
+def _call(module: _Object) -> _Object:
+    """How the program as a whole is called."""
     calls = cast("list[_Object]", module["module_call_graph"])
-    signatures = [call["signature"] for call in calls if call["fqn"] == ""]
-    found = cast("_Object", signatures[0]).get("forward_arg_names") if signatures else None
-    return [str(name) for name in cast("list[str]", found or [])]
+    return next(cast("_Object", call["signature"]) for call in calls if call["fqn"] == "")
+
+
+def _argument_names(module: _Object, count: int) -> list[str]:
+    """The parameters of `forward`; none where they are not as many as the inputs."""
+    found = cast("list[str]", _call(module).get("forward_arg_names") or [])
+    return [str(name) for name in found] if len(found) == count else []
+
+
+def _output_names(module: _Object) -> list[str]:
+    _, tree = json.loads(str(_call(module)["out_spec"]))
+    prefix = () if _keys(tree) is not None else ("output",)
+    return ["_".join(path) for path in _leaves(tree, prefix)]
+
+
+def _leaves(tree: _Object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    children = cast("list[_Object]", tree["children_spec"])
+    if tree["type"] is None:
+        yield path
+    keys = _keys(tree) or [str(index) for index in range(len(children))]
+    for key, child in zip(keys, children, strict=True):
+        yield from _leaves(child, (*path, key))
+
+
+def _keys(tree: _Object) -> list[str] | None:
+    """The keys of a dict; None for anything else."""
+    if str(tree["type"]).rpartition(".")[2] not in ("dict", "OrderedDict", "immutable_dict"):
+        return None
+    return [str(key) for key in json.loads(str(tree["context"]))]
 
 
 class _Reader:

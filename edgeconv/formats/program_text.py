@@ -19,7 +19,7 @@ _QUOTED = re.compile(r"[^'\"\\\n\r]*")
 _TREE = re.compile(r"[\w\s.,:\[\]{}\"\-/]*")
 _SIZE_OPERATOR = re.compile(r"torch\.(_sym_sqrt|sym_\w+)|math\.\w+")
 _PYTHON_OPERATOR = re.compile(
-    r"_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|lshift|rshift|and_|or_|not_"
+    r"_operator\.(abs|add|sub|mul|floordiv|truediv|mod|pow|neg|pos|lshift|rshift|and_|or_|not_"
     r"|eq|ne|lt|le|gt|ge|getitem)"
 )
 # Control flow, and what wraps a part of the graph; others call functions that are no operators.

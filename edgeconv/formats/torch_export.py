@@ -32,27 +32,21 @@ class TorchExportHandler:
     """Reads, labels and runs exported programs."""
 
     def read_signature(self, path: Path) -> Signature:
-        """Names, dtypes and sizes of the program; names of outputs and dims from edgeconv's record.
+        """Names, dtypes and sizes of the program; names of outputs and dims from edgeconv's record, if it has one.
 
         No framework is imported.
 
         Raises:
-            InvalidInputError: The file is damaged, or was not made by edgeconv.
+            InvalidInputError: The file is damaged.
         """
+        check_archive(path)
         stored = read_stored(path)
-        if stored is None:
-            raise InvalidInputError(
-                f"'{path}' has no record of edgeconv",
-                why="it was exported by another tool, and a program has no names for its outputs",
-                hint="convert it with --to torch-export first",
-            )
-        signature = stored[0]
+        names = [spec.name for spec in stored[0].outputs] if stored else []
         try:
-            model = json.loads(_read_member(path, _MODEL))
-            declared = read_program_signature(model, [spec.name for spec in signature.outputs])
+            declared = read_program_signature(json.loads(_read_member(path, _MODEL)), names)
         except ValueError as error:
             raise _damaged(path, error) from error
-        return merge_signatures(declared, signature)
+        return merge_signatures(declared, stored[0]) if stored else declared
 
     def read_metadata(self, path: Path) -> dict[str, str]:
         """What edgeconv stored; empty for a file of another tool.

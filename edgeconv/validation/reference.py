@@ -75,8 +75,8 @@ class Reference:
     Attributes:
         signature: Of the model.
         cases: All runs; the example comes first.
-        noise_floor: Per output, the largest absolute difference between float32 and float64; 0 for outputs
-            that are no floating-point numbers.
+        noise_floor: Per output, the largest absolute difference between float32 and float64; of integers and
+            truth values the share that differs.
         noise_source: How the floor was found: `float64`, or `perturbation` of float32 where float64 could
             not be evaluated, or `none` where no output is a floating-point number.
         ranges: Per output, the smallest and largest finite value over all cases.
