@@ -197,12 +197,16 @@ def _rename_all(graph: Any, renamed: Mapping[str, str]) -> None:  # noqa: ANN401
 
 
 def put_record(model: Any, signature: Signature, metadata: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
-    """Store the record and every entry of the metadata as metadata properties, and the dims' names in the shapes."""
+    """Store the record and every entry of the metadata as metadata properties, and the dims' names in the shapes.
+
+    The description is the model's documentation as well, which viewers show.
+    """
     kept = [entry for entry in model.metadata_props if entry.key != RECORD_NAME]
     del model.metadata_props[:]
     model.metadata_props.extend(entry for entry in kept if entry.key not in metadata)
     for key, value in sorted({**metadata, RECORD_NAME: write_record(signature, metadata)}.items()):
         model.metadata_props.add(key=key, value=value)
+    model.doc_string = metadata.get("description", model.doc_string)
     pairs: Sequence[tuple[Any, TensorSpec]] = [
         *zip(model.graph.input, signature.inputs, strict=True),
         *zip(model.graph.output, signature.outputs, strict=True),

@@ -133,6 +133,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
         rename_values(model, job.signature)
         put_record(model, job.signature, job.metadata)
     _strip_source_paths(model)
+    model.graph.name = job.name
     if model.ByteSize() > _MAX_INLINE_BYTES:
         raise ConversionError(
             "the model is larger than an ONNX file can be",
