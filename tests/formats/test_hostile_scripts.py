@@ -158,7 +158,8 @@ class Cell(nn.Module):
         for step in x.unbind(0):
             hidden, memory = self.cell(step, (hidden, memory))
             outputs.append(hidden if mode == "sum" else memory)
-        return torch.stack(outputs)
+        stacked: Tensor = torch.stack(outputs)
+        return stacked
 
 
 def test_what_torch_jit_writes_passes(tmp_path: Path) -> None:
