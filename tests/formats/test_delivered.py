@@ -5,9 +5,11 @@ Everything here is read with the library of the format, and nothing with edgecon
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -246,3 +248,32 @@ def test_an_artifact_is_read_back_as_it_was_delivered(delivered: Delivered) -> N
         assert found.signature == artifact.signature
         assert found.metadata.items() >= artifact.metadata.items()
         assert artifact.metadata == _facts(delivered)
+
+
+def test_the_same_model_gives_the_same_bytes(
+    twins: Delivered, workshop: Workshop, tmp_path: Path
+) -> None:
+    """All but TorchScript, whose classes PyTorch numbers by how many the process has seen."""
+    again = workshop.convert("twins", tmp_path)
+    for format_id in ("torch-export", "onnx", "savedmodel", "tflite"):
+        first, second = twins.artifacts[format_id].path, again.artifacts[format_id].path
+        assert _contents(first) == _contents(second)
+
+
+def test_another_model_gives_other_bytes(twins: Delivered, pair: Delivered) -> None:
+    for format_id, artifact in twins.artifacts.items():
+        assert _contents(artifact.path) != _contents(pair.artifacts[format_id].path)
+
+
+def test_the_fingerprint_of_a_savedmodel_is_one(twins: Delivered) -> None:
+    tf = pytest.importorskip("tensorflow")
+    path = str(twins.artifacts["savedmodel"].path)
+    fingerprint = tf.saved_model.experimental.read_fingerprint(path)
+    assert len(fingerprint.singleprint()) > 20
+
+
+def _contents(path: Path) -> dict[str, str]:
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return {
+        f.relative_to(path).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
@@ -45,7 +45,9 @@ def _f32(values: Sequence[float]) -> NDArray[np.float32]:
     return np.array(values, np.float32)
 
 
-def floats(width: int = 32, limit: float = 1e6) -> st.SearchStrategy[NDArray[np.float32]]:
+def floats(
+    width: Literal[32, 64] = 32, limit: float = 1e6
+) -> st.SearchStrategy[NDArray[np.float32]]:
     return hnp.arrays(
         np.dtype(f"float{width}"),
         hnp.array_shapes(min_dims=1, max_dims=3, max_side=5),
