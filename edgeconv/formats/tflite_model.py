@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.declared import new_dim_name
 from edgeconv.formats.record import read_record
 from edgeconv.formats.tflite_file import FILE_IDENTIFIER, METADATA_NAME
+from edgeconv.formats.tflite_metadata import STANDARD_NAME, read_standard
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
 __all__ = ["SIGNATURE_KEY", "TfliteModel", "read_model"]
@@ -29,8 +30,9 @@ class TfliteModel:
         signature: Of its main subgraph.
         inputs: Name and tensor index, in the subgraph's order.
         outputs: The same.
-        metadata: Every metadata entry that is text, by name.
+        metadata: Every metadata entry that is text, by name; of TFLite's own the fields that are.
         record: What edgeconv stored besides the signature.
+        has_standard_metadata: Whether TFLite's own metadata is there.
         operators: Name of every operator, in the order of the file.
         description: What the tool that wrote the file says of it.
     """
@@ -40,6 +42,7 @@ class TfliteModel:
     outputs: tuple[tuple[str, int], ...]
     metadata: dict[str, str]
     record: dict[str, str]
+    has_standard_metadata: bool
     operators: tuple[str, ...]
     description: str
 
@@ -91,7 +94,8 @@ def _describe(model: Any, content: mmap.mmap, schema: Any) -> TfliteModel:  # no
     if not model.SubgraphsLength():
         raise ValueError("it holds no subgraph")
     graph = model.Subgraphs(0)
-    metadata = _read_metadata(model, content)
+    entries = _read_metadata(model, content)
+    metadata = _read_texts(entries)
     inputs, outputs = _read_names(model, graph)
     stored = metadata.get(METADATA_NAME)
     known, record = read_record(stored) if stored else (Signature(inputs=(), outputs=()), {})
@@ -103,20 +107,27 @@ def _describe(model: Any, content: mmap.mmap, schema: Any) -> TfliteModel:  # no
         outputs=outputs,
         metadata=metadata,
         record=record,
+        has_standard_metadata=STANDARD_NAME in entries,
         operators=tuple(_read_operators(model, schema)),
         description=(model.Description() or b"").decode(errors="replace"),
     )
 
 
-def _read_metadata(model: Any, content: mmap.mmap) -> dict[str, str]:  # noqa: ANN401
-    texts: dict[str, str] = {}
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
+def _read_metadata(model: Any, content: mmap.mmap) -> dict[str, bytes]:  # noqa: ANN401
+    entries = [model.Metadata(index) for index in range(model.MetadataLength())]
+    return {e.Name().decode(): _content_of(model.Buffers(e.Buffer()), content) for e in entries}
+
+
+def _read_texts(entries: Mapping[str, bytes]) -> dict[str, str]:
+    """The entries that are text: others are binary, whatever of them can be decoded."""
+    texts = read_standard(entries[STANDARD_NAME]) if STANDARD_NAME in entries else {}
+    for name, entry in entries.items():
         try:
-            text = _content_of(model.Buffers(entry.Buffer()), content).rstrip(b"\0").decode()
+            text = entry.rstrip(b"\0").decode()
         except UnicodeDecodeError:
             continue
-        texts[entry.Name().decode()] = text
+        if all(character.isprintable() or character in "\n\r\t" for character in text):
+            texts[name] = text
     return texts
 
 

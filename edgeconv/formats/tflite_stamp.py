@@ -12,6 +12,7 @@ from typing import Any
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.record import write_record
 from edgeconv.formats.tflite_file import METADATA_NAME, StoredBuffer, write_tflite
+from edgeconv.formats.tflite_metadata import STANDARD_NAME, copy_files, pack_metadata
 from edgeconv.formats.tflite_model import SIGNATURE_KEY, read_model
 from edgeconv.signature import Signature
 
@@ -40,11 +41,17 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     _rename(model, inputs, outputs, schema)
     model.buffers = [_take_out(buffer, content) for buffer in model.buffers]
-    text = write_record(signature, metadata).encode()
-    _store(model, METADATA_NAME, np.frombuffer(text, np.uint8), schema)
+    entries = {METADATA_NAME: write_record(signature, metadata).encode()}
+    if METADATA_NAME in declared.metadata or not declared.has_standard_metadata:
+        # What another tool wrote there, such as how images are normalized, is more than edgeconv knows.
+        name = path.name.removesuffix(".tflite")
+        entries[STANDARD_NAME] = pack_metadata(name, signature, metadata)
+    for name, entry in entries.items():
+        _store(model, name, np.frombuffer(entry, np.uint8), schema)
     aside = path.with_name(f".{path.name}.stamping")
     try:
         write_tflite(aside, model.Pack, model.buffers)
+        copy_files(path, aside, metadata)
         os.replace(aside, path)  # noqa: PTH105 - one call, atomic
     finally:
         aside.unlink(missing_ok=True)
