@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -186,14 +186,23 @@ def rename_values(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a
 
 def _rename_all(graph: Any, renamed: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
     """Rename values everywhere; an inner value that already has a wanted name makes room."""
-    fresh = {new: f"{new}/inner" for new in renamed.values()}
-    mapping = {**fresh, **renamed}
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = mapping.get(value.name, value.name)
+    mapping = {**{new: f"{new}/inner" for new in renamed.values()}, **renamed}
+    for part in _with_bodies(graph):
+        for value in (*part.input, *part.output, *part.value_info, *part.initializer):
+            value.name = mapping.get(value.name, value.name)
+        for node in part.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    names[index] = mapping.get(name, name)
+
+
+def _with_bodies(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+    """A graph and the bodies of its branches and loops, which use its values by name."""
+    yield graph
     for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = mapping.get(name, name)
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _with_bodies(body)
 
 
 def put_record(model: Any, signature: Signature, metadata: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
