@@ -29,7 +29,7 @@ def merge_signatures(declared: Signature, stored: Signature) -> Signature:
 
 def new_dim_name(name: str, axis: int) -> str:
     """What the dynamic size of one axis is called where the file has no name for it."""
-    safe = re.sub(r"\W", "_", f"{name}_{axis}")
+    safe = re.sub(r"\W", "_", f"{name}_{axis}", flags=re.ASCII)
     return safe if safe.isidentifier() else f"dim_{safe}"
 
 

@@ -263,7 +263,7 @@ def _size(entry: Any, fallback: str, dims: dict[str, Dim]) -> Size:  # noqa: ANN
     try:
         size = parse_size(entry.dim_param)
     except ValueError:
-        size = DimExpr.symbol(re.sub(r"\W", "_", entry.dim_param) or fallback)
+        size = DimExpr.symbol(re.sub(r"\W", "_", entry.dim_param, flags=re.ASCII) or fallback)
     for name in symbols(size):
         dims.setdefault(name, Dim(name=name, example=1))
     return size

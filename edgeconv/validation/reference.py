@@ -10,6 +10,8 @@ A bundle is a folder: `reference.json`, and one `.npz` per case with the arrays 
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,13 +60,14 @@ class Case:
         import numpy as np
 
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            # NumPy leaves a file open that it fails to read.
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return {
                     key[len(prefix) :]: arrays[key]
                     for key in arrays.files
                     if key.startswith(prefix)
                 }
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise _damaged(self.path, str(error)) from error
 
 
