@@ -51,7 +51,8 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
 ) -> int:
     """Show a model's signature, operators, size and parameters.
 
-    A factory or .pt2 is captured and lowered to the edge graph; any other file is read as it is.
+    A factory, a .pt2, or TorchScript with --input is captured and lowered to the edge graph; any other file is
+    read as it is.
     """
     from edgeconv.cli.failure import tell_error
     from edgeconv.conversion import ConversionOptions, make_request
