@@ -141,32 +141,46 @@ def capture(
         >>> str(model.signature.inputs[0])
         'input:float32[N,4]'
     """
+    folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
+    context: dict[str, object] = {}
+    facts = {"name": name, "samples": samples, "seed": seed, "output": folder / "capture"}
+    try:
+        result = _capture(module, example_inputs, dynamic, facts, context)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    model = Model(name=name, source=name, captured=result, _context=context)
+    # The capture's files last as long as the model does.
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return model
+
+
+def _capture(
+    module: nn.Module,
+    example_inputs: Sequence[object] | Mapping[str, object],
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None,
+    facts: Mapping[str, object],
+    context: MutableMapping[str, object],
+) -> JobResult:
     from importlib import import_module
 
     # Named, not imported: the layers below know no converter by name, and PyTorch stays out of `import edgeconv`.
     core = import_module("edgeconv_converters.torch_export.core")
     worker = import_module("edgeconv_converters.torch_export.worker")
-    folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
-    output = folder / "capture"
-    context: dict[str, object] = {}
-    is_named = isinstance(example_inputs, Mapping)
-    try:
-        found = core.capture_module(
-            module,
-            () if is_named else tuple(example_inputs),
-            dict(example_inputs) if isinstance(example_inputs, Mapping) else None,
-            dynamic=dynamic,
-            settings=core.CaptureSettings(name=name, output=output, samples=samples, seed=seed),
-            context=context,
-        )
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    result: JobResult = worker.describe_capture(found, output, dependencies=[], distributions={})
-    model = Model(name=name, source=name, captured=result, _context=context)
-    # The capture's files last as long as the model does.
-    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    return model
+    named = dict(example_inputs) if isinstance(example_inputs, Mapping) else None
+    settings = core.CaptureSettings(**facts)
+    found = core.capture_module(
+        module,
+        tuple(example_inputs) if named is None else (),
+        named,
+        dynamic=dynamic,
+        settings=settings,
+        context=context,
+    )
+    result: JobResult = worker.describe_capture(
+        found, settings.output, dependencies=[], distributions={}
+    )
+    return result
 
 
 def load(
