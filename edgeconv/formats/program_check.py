@@ -90,7 +90,7 @@ def _find_members(reader: torch._C.PyTorchFileReader, names: set[str]) -> Iterat
                 yield f"'{folder}{name}' is a pickled object"
             elif payload["use_pickle"]:
                 pickles.append(f"{folder}{name}")
-            elif not reader.get_record(f"{folder}{name}") and not _is_empty(payload):
+            elif not reader.get_record_size(f"{folder}{name}") and not _is_empty(payload):
                 raise ValueError(f"'{folder}{name}' is empty")  # PyTorch would take it for zeros
     for name in pickles:
         yield from _find_pickled(name, reader.get_record(name))

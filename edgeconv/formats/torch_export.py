@@ -40,13 +40,7 @@ class TorchExportHandler:
             InvalidInputError: The file is damaged.
         """
         check_archive(path)
-        stored = read_stored(path)
-        names = [spec.name for spec in stored[0].outputs] if stored else []
-        try:
-            declared = read_program_signature(json.loads(_read_member(path, _MODEL)), names)
-        except ValueError as error:
-            raise _damaged(path, error) from error
-        return merge_signatures(declared, stored[0]) if stored else declared
+        return _read_declared(path)
 
     def read_metadata(self, path: Path) -> dict[str, str]:
         """What edgeconv stored; empty for a file of another tool.
@@ -81,7 +75,18 @@ class TorchExportHandler:
             UnsafeInputError: It would run code when read.
             MissingDependencyError: PyTorch is not installed.
         """
-        return TorchSession(self.read_signature(path), load_program(path).module())
+        program = load_program(path)
+        return TorchSession(_read_declared(path), program.module())
+
+
+def _read_declared(path: Path) -> Signature:
+    stored = read_stored(path)
+    names = [spec.name for spec in stored[0].outputs] if stored else []
+    try:
+        declared = read_program_signature(json.loads(_read_member(path, _MODEL)), names)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return merge_signatures(declared, stored[0]) if stored else declared
 
 
 def read_stored(path: Path) -> tuple[Signature, dict[str, str]] | None:
