@@ -7,7 +7,9 @@ a file of their own.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,7 +44,7 @@ __all__ = ["ConversionResult", "Model", "capture", "convert", "load", "validate"
 _LANE = "torch"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Model:
     """A model to convert: captured in this process, or named by a file or factory that is captured when needed.
 
@@ -58,8 +60,6 @@ class Model:
     captured: JobResult | None = None
     options: ConversionOptions | None = None
     _context: MutableMapping[str, object] = field(default_factory=dict, repr=False)
-    # Holds the capture's files for as long as the model lives.
-    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     @property
     def signature(self) -> Signature | None:
@@ -141,25 +141,46 @@ def capture(
         >>> str(model.signature.inputs[0])
         'input:float32[N,4]'
     """
+    folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
+    context: dict[str, object] = {}
+    facts = {"name": name, "samples": samples, "seed": seed, "output": folder / "capture"}
+    try:
+        result = _capture(module, example_inputs, dynamic, facts, context)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    model = Model(name=name, source=name, captured=result, _context=context)
+    # The capture's files last as long as the model does.
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    return model
+
+
+def _capture(
+    module: nn.Module,
+    example_inputs: Sequence[object] | Mapping[str, object],
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None,
+    facts: Mapping[str, object],
+    context: MutableMapping[str, object],
+) -> JobResult:
     from importlib import import_module
 
     # Named, not imported: the layers below know no converter by name, and PyTorch stays out of `import edgeconv`.
     core = import_module("edgeconv_converters.torch_export.core")
     worker = import_module("edgeconv_converters.torch_export.worker")
-    folder = tempfile.TemporaryDirectory(prefix="edgeconv-")
-    output = Path(folder.name) / "capture"
-    context: dict[str, object] = {}
-    is_named = isinstance(example_inputs, Mapping)
+    named = dict(example_inputs) if isinstance(example_inputs, Mapping) else None
+    settings = core.CaptureSettings(**facts)
     found = core.capture_module(
         module,
-        () if is_named else tuple(example_inputs),
-        dict(example_inputs) if isinstance(example_inputs, Mapping) else None,
+        tuple(example_inputs) if named is None else (),
+        named,
         dynamic=dynamic,
-        settings=core.CaptureSettings(name=name, output=output, samples=samples, seed=seed),
+        settings=settings,
         context=context,
     )
-    result: JobResult = worker.describe_capture(found, output, dependencies=[], distributions={})
-    return Model(name=name, source=name, captured=result, _context=context, _folder=folder)
+    result: JobResult = worker.describe_capture(
+        found, settings.output, dependencies=[], distributions={}
+    )
+    return result
 
 
 def load(

@@ -42,6 +42,28 @@ class Artifact:
     metadata: Mapping[str, str] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
 
+    @staticmethod
+    def read(path: Path) -> Artifact:
+        """The artifact at a path, with all that the file says of itself.
+
+        Raises:
+            InvalidInputError: It is missing, damaged, or of no known format.
+            UnsafeInputError: It would run code when read.
+            MissingDependencyError: The library of its format is not installed.
+        """
+        from edgeconv.formats import detect, load_handler
+
+        known = detect(path)
+        handler = load_handler(known.id)
+        return Artifact(
+            name=path.name.removesuffix(known.suffix),
+            format=known.id,
+            path=path,
+            digest=digest_path(path),
+            signature=handler.read_signature(path),
+            metadata=handler.read_metadata(path),
+        )
+
     @property
     def size_bytes(self) -> int:
         """Bytes on disk."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,28 @@ def test_another_model_is_no_valid_reference(
     verdict = ec.validate(lite["tflite"], reference=ec.capture(net, (torch.randn(1, 4),)))
     assert not verdict.passed
     assert "off by" in verdict.summary()
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+def test_a_captured_models_files_last_as_long_as_the_model() -> None:
+    torch = pytest.importorskip("torch")
+    model = ec.capture(torch.nn.Linear(4, 2), (torch.randn(1, 4),))
+    assert model.captured is not None
+    folder = model.captured.output
+    assert (folder / "model.pt2").exists()
+    del model
+    gc.collect()
+    assert not folder.parent.exists()
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+def test_a_capture_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ec.InvalidInputError):
+        ec.capture(torch.nn.Linear(4, 2), (torch.randn(1, 5),))
+    assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edgeconv.examination import Examination
     from edgeconv.execute.request import ConversionRequest
+    from edgeconv.formats import Format
     from edgeconv.inspection.facts import ModelFacts
     from edgeconv.signature import Dim
 
@@ -50,7 +51,8 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
 ) -> int:
     """Show a model's signature, operators, size and parameters.
 
-    A factory or .pt2 is captured and lowered to the edge graph; any other file is read as it is.
+    A factory, a .pt2, or TorchScript with --input is captured and lowered to the edge graph; any other file is
+    read as it is.
     """
     from edgeconv.cli.failure import tell_error
     from edgeconv.conversion import ConversionOptions, make_request
@@ -66,7 +68,9 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
         trust=trust,
         seed=seed,
     )
-    found = _examine(make_request(options), model, screen, with_graph=graph)
+    found = _examine(
+        make_request(options), model, screen, with_graph=graph, has_inputs=bool(inputs)
+    )
     error = found.error.to_json() if found.error else None
     screen.show({"model": model, **found.facts.to_json(), "error": error}, _tell(found.facts))
     if found.error is None:
@@ -75,7 +79,12 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
 
 
 def _examine(
-    request: ConversionRequest, model: str, screen: Screen, *, with_graph: bool
+    request: ConversionRequest,
+    model: str,
+    screen: Screen,
+    *,
+    with_graph: bool,
+    has_inputs: bool,
 ) -> Examination:
     from edgeconv.cli.progress import watch
     from edgeconv.examination import Examination, examine_file, examine_model
@@ -84,10 +93,34 @@ def _examine(
 
     source = parse_model(model)
     known = detect(source.path) if source.kind == "file" and source.path else None
-    if known is not None and source.path and known.id != "torch-export":
+    if known is None or source.path is None:
+        with watch(screen) as listener:
+            return examine_model(request, listener, with_graph=with_graph)
+    # TorchScript of another tool says nothing about its inputs: --input does.
+    is_captured = known.id == "torch-export" or (known.id == "torchscript" and has_inputs)
+    if not is_captured:
         return Examination(facts=examine_file(source.path, known))
     with watch(screen) as listener:
-        return examine_model(request, listener, with_graph=with_graph)
+        found = examine_model(request, listener, with_graph=with_graph)
+    return _as_file(found, source.path, known)
+
+
+def _as_file(found: Examination, path: Path, known: Format) -> Examination:
+    """What was found in a file's model, with what the file itself says."""
+    from dataclasses import replace
+
+    from edgeconv.artifact import measure_size
+    from edgeconv.formats import load_handler
+
+    # Reading the metadata of TorchScript would need PyTorch, in this process.
+    has_metadata = known.id == "torch-export"
+    facts = replace(
+        found.facts,
+        format=known.id,
+        size_bytes=measure_size(path),
+        metadata=load_handler(known.id).read_metadata(path) if has_metadata else {},
+    )
+    return replace(found, facts=facts)
 
 
 def _tell(facts: ModelFacts) -> str:

@@ -152,7 +152,7 @@ def _capture_work(spec: ConverterSpec, request: ConversionRequest, version: str)
         ),
         output_name="capture",
         options=request.capture_options,
-        metadata={**request.metadata, "edgeconv_version": version},
+        metadata={"edgeconv_version": version},
         needs_module=False,
         # What the user wrote may be relative to the folder edgeconv was called in.
         depends_on={"folder": str(Path.cwd())},

@@ -15,8 +15,10 @@ from edgeconv.execute.runner import Lane
 from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import Verifier
 from edgeconv.execute.work import Done, Material, conversion, verification
+from edgeconv.formats import find_format, load_handler
 from edgeconv.plan.plan import Plan
 from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.store.files import copy
 from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Made", "RouteLostError", "Shared", "follow"]
@@ -96,10 +98,34 @@ def follow(plan: Plan, shared: Shared) -> Made:
     for index, spec in enumerate(plan.steps):
         parent = material
         if spec.id == shared.capture_id:
-            material = cast("Material", shared.captured.program)
+            material = _take_program(plan, shared)
         else:
             material = _convert_once(plan, index, material, shared)
     return Made(material=material, parent=parent, verdict=_verify(plan, material, shared))
+
+
+def _take_program(plan: Plan, shared: Shared) -> Material:
+    """The captured program; with the metadata in it where it is what is delivered.
+
+    The capture does not store it, so that what is made from the program does not depend on it.
+    """
+    program = cast("Material", shared.captured.program)
+    is_delivered = len(plan.steps) == 1
+    if not is_delivered or not shared.verifiers[plan.goal].stamps_capture:
+        return program
+    path = (
+        shared.steps.new_folder("stamped") / f"{shared.request.name}{find_format(plan.goal).suffix}"
+    )
+    try:
+        copy(program.path, path)
+        load_handler(plan.goal).stamp(path, shared.captured.signature, shared.metadata)
+        return Material(path=path, digest=shared.steps.digest(path))
+    except OSError as error:
+        raise OutputError(
+            f"'{path}' cannot be written",
+            why=str(error),
+            hint="set EDGECONV_CACHE_DIR to a writable folder with enough space",
+        ) from error
 
 
 def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> Material:

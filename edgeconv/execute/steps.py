@@ -170,6 +170,14 @@ class Steps:
         """SHA-256 of what a step wrote, or of a file of the user's."""
         return self._store.digests.digest(path, is_ours=is_ours)
 
+    def new_folder(self, title: str) -> Path:
+        """A folder to write in, which lasts as long as the run.
+
+        Raises:
+            OutputError: It cannot be created.
+        """
+        return self._workspace.folder(title)
+
     def _key(self, work: Work) -> str:
         code = self._code_digest(work.entry)
         versions = module_versions(work.requires)

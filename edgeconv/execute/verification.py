@@ -22,6 +22,7 @@ class Verifier:
         requires: Import names it cannot do without.
         extra: The extra of edgeconv that installs them.
         seconds: Typical time, to let short steps go first.
+        stamps_capture: Whether what the capture left is an artifact of this format once the metadata is in it.
     """
 
     entry: str = _ENTRY
@@ -30,10 +31,17 @@ class Verifier:
     requires: tuple[str, ...] = ()
     extra: str = ""
     seconds: float = 0.5
+    stamps_capture: bool = False
 
 
 VERIFIERS: Mapping[str, Verifier] = {
-    "torch-export": Verifier(lane="torch", warm=("torch",), requires=("torch",), extra="torch"),
+    "torch-export": Verifier(
+        lane="torch",
+        warm=("torch",),
+        requires=("torch",),
+        extra="torch",
+        stamps_capture=True,
+    ),
     "torchscript": Verifier(lane="torch", warm=("torch",), requires=("torch",), extra="torch"),
     "edge-graph": Verifier(lane="light", warm=("numpy",)),
     "onnx": Verifier(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Format", "detect", "find_format", "load_handler"]
 
 
+_NEWEST_PICKLE = b"\x05"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """One node of the conversion graph.
@@ -147,6 +150,12 @@ def _detect_file(path: Path) -> str:
         return _detect_safetensors(path)
     if _looks_like_onnx(head):
         return "onnx"
+    if head[:1] == b"\x80" and head[1:2] <= _NEWEST_PICKLE:
+        raise InvalidInputError(
+            f"'{path}' is a pickle, not a model",
+            why="it holds Python objects, such as weights that an old PyTorch saved",
+            hint="give the model as file.py:function and this file with --weights",
+        )
     raise InvalidInputError(
         f"'{path}' is in no format that edgeconv knows",
         why=f"it starts with {head[:8]!r}",
@@ -156,7 +165,7 @@ def _detect_file(path: Path) -> str:
 
 def _looks_like_onnx(head: bytes) -> bool:
     # ModelProto: field 1 (ir_version, varint) comes first in every file that ONNX tools write.
-    return head[0] == 0x08 and 0 < head[1] < 0x40 and (head[2] & 0x07) in (0, 2)
+    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x40 and head[2] & 0x07 in (0, 2)
 
 
 def _detect_zip(path: Path) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from edgeconv.dims import DimExpr, Size, parse_size, symbols
 from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.declared import new_dim_name
 from edgeconv.formats.handler import Array, RunResult, Session
 from edgeconv.formats.inputs import check_inputs
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
@@ -74,7 +75,10 @@ class OnnxHandler:
         Raises:
             InvalidInputError: The file is damaged.
         """
-        return _declared(_load(path))
+        try:
+            return _declared(_load(path))
+        except ValueError as error:
+            raise _damaged(path, error) from error
 
     def read_metadata(self, path: Path) -> dict[str, str]:
         """What edgeconv stored, or the file's own metadata properties.
@@ -84,7 +88,10 @@ class OnnxHandler:
         """
         properties = {entry.key: entry.value for entry in _load(path).metadata_props}
         text = properties.pop(RECORD_NAME, "")
-        return properties | (read_record(text)[1] if text else {})
+        try:
+            return properties | (read_record(text)[1] if text else {})
+        except ValueError as error:
+            raise _damaged(path, error) from error
 
     def stamp(self, path: Path, signature: Signature, metadata: Mapping[str, str]) -> None:
         """Rename inputs and outputs, in their order, and store metadata.
@@ -144,9 +151,15 @@ def _load(path: Path, *, weights: bool = False) -> Any:  # noqa: ANN401 - a prot
     try:
         return onnx.load(path, load_external_data=weights)
     except (DecodeError, OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"'{path}' is no intact ONNX file", why=str(error), hint="export it again"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InvalidInputError:
+    return InvalidInputError(
+        f"'{path}' is no intact ONNX file",
+        why=str(error).partition("\n")[0] or type(error).__name__,
+        hint="fetch or export it again",
+    )
 
 
 def rename_values(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a protocol buffer
@@ -173,23 +186,36 @@ def rename_values(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a
 
 def _rename_all(graph: Any, renamed: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
     """Rename values everywhere; an inner value that already has a wanted name makes room."""
-    fresh = {new: f"{new}/inner" for new in renamed.values()}
-    mapping = {**fresh, **renamed}
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = mapping.get(value.name, value.name)
+    mapping = {**{new: f"{new}/inner" for new in renamed.values()}, **renamed}
+    for part in _with_bodies(graph):
+        for value in (*part.input, *part.output, *part.value_info, *part.initializer):
+            value.name = mapping.get(value.name, value.name)
+        for node in part.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    names[index] = mapping.get(name, name)
+
+
+def _with_bodies(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+    """A graph and the bodies of its branches and loops, which use its values by name."""
+    yield graph
     for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = mapping.get(name, name)
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _with_bodies(body)
 
 
 def put_record(model: Any, signature: Signature, metadata: Mapping[str, str]) -> None:  # noqa: ANN401 - a protocol buffer
-    """Store the record and every entry of the metadata as metadata properties, and the dims' names in the shapes."""
+    """Store the record and every entry of the metadata as metadata properties, and the dims' names in the shapes.
+
+    The description is the model's documentation as well, which viewers show.
+    """
     kept = [entry for entry in model.metadata_props if entry.key != RECORD_NAME]
     del model.metadata_props[:]
     model.metadata_props.extend(entry for entry in kept if entry.key not in metadata)
     for key, value in sorted({**metadata, RECORD_NAME: write_record(signature, metadata)}.items()):
         model.metadata_props.add(key=key, value=value)
+    model.doc_string = metadata.get("description", model.doc_string)
     pairs: Sequence[tuple[Any, TensorSpec]] = [
         *zip(model.graph.input, signature.inputs, strict=True),
         *zip(model.graph.output, signature.outputs, strict=True),
@@ -201,6 +227,8 @@ def put_record(model: Any, signature: Signature, metadata: Mapping[str, str]) ->
 
 
 def _declared(model: Any) -> Signature:  # noqa: ANN401 - a protocol buffer
+    if not model.graph.output:
+        raise ValueError("its graph has no outputs")
     stored = {entry.key: entry.value for entry in model.metadata_props}.get(RECORD_NAME, "")
     known = {dim.name: dim for dim in (read_record(stored)[0].dims if stored else ())}
     dims: dict[str, Dim] = dict(known)
@@ -216,9 +244,16 @@ def _spec(value: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: ANN401 - a p
     tensor = value.type.tensor_type
     name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     shape = tuple(
-        _size(entry, f"{value.name}_{axis}", dims) for axis, entry in enumerate(tensor.shape.dim)
+        _size(entry, new_dim_name(value.name, axis), dims)
+        for axis, entry in enumerate(tensor.shape.dim)
     )
-    return TensorSpec(name=value.name, dtype=DType(_DTYPES.get(name, name)), shape=shape)
+    try:
+        dtype = DType(_DTYPES.get(name, name))
+    except ValueError as error:
+        raise ValueError(
+            f"'{value.name}' is of type {name}, which is no tensor of numbers"
+        ) from error
+    return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
 
 def _size(entry: Any, fallback: str, dims: dict[str, Dim]) -> Size:  # noqa: ANN401 - a protocol buffer
@@ -228,7 +263,7 @@ def _size(entry: Any, fallback: str, dims: dict[str, Dim]) -> Size:  # noqa: ANN
     try:
         size = parse_size(entry.dim_param)
     except ValueError:
-        size = DimExpr.symbol(re.sub(r"\W", "_", entry.dim_param or fallback))
+        size = DimExpr.symbol(re.sub(r"\W", "_", entry.dim_param, flags=re.ASCII) or fallback)
     for name in symbols(size):
         dims.setdefault(name, Dim(name=name, example=1))
     return size

@@ -27,6 +27,7 @@ def read_record(text: str) -> tuple[Signature, dict[str, str]]:
     """
     try:
         data = json.loads(text)
-        return Signature.from_json(data["signature"]), dict(data["metadata"])
+        metadata = {str(key): str(value) for key, value in data["metadata"].items()}
+        return Signature.from_json(data["signature"]), metadata
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no record of edgeconv: {error}") from error

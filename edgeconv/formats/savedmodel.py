@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from edgeconv.dims import DimExpr, Size
 from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.declared import merge_signatures, new_dim_name
 from edgeconv.formats.handler import Array, RunResult, Session
 from edgeconv.formats.inputs import check_inputs
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
@@ -77,9 +78,9 @@ class SavedModelHandler:
         Raises:
             InvalidInputError: The folder is damaged or has no such signature.
         """
-        _, signature = _read_declared(path)
+        signature = _read_declared(path)
         stored = _read_stored(path)
-        return signature if stored is None else _merge(signature, stored[0])
+        return signature if stored is None else merge_signatures(signature, stored[0])
 
     def read_metadata(self, path: Path) -> dict[str, str]:
         """What edgeconv stored; empty for a model of another tool.
@@ -97,8 +98,7 @@ class SavedModelHandler:
             InvalidInputError: The model's own names are others.
             OSError: It cannot be written; the model is as it was.
         """
-        _, declared = _read_declared(path)
-        _merge(declared, signature)
+        _check_names(path, _read_declared(path), signature)
         target = record_path(path)
         target.parent.mkdir(exist_ok=True)
         aside = target.with_name(f".{target.name}")
@@ -141,7 +141,7 @@ def _damaged(path: Path, error: Exception) -> InvalidInputError:
     )
 
 
-def _read_declared(path: Path) -> tuple[Any, Signature]:
+def _read_declared(path: Path) -> Signature:
     """The signature as the graph itself declares it; names are in the order of the protocol buffer."""
     try:
         from tensorflow.core.protobuf import saved_model_pb2
@@ -152,15 +152,23 @@ def _read_declared(path: Path) -> tuple[Any, Signature]:
     model = saved_model_pb2.SavedModel()
     try:
         model.ParseFromString((path / "saved_model.pb").read_bytes())
-        declared = model.meta_graphs[0].signature_def[SIGNATURE_KEY]
+        signatures = model.meta_graphs[0].signature_def
     except (OSError, DecodeError, IndexError) as error:
         raise _damaged(path, error) from error
+    declared = signatures.get(SIGNATURE_KEY)
+    if declared is None or not declared.outputs:
+        raise InvalidInputError(
+            f"'{path}' has no signature '{SIGNATURE_KEY}' with outputs",
+            why=f"its signatures are {sorted(signatures)}",
+            hint="save it with signatures={'serving_default': …}",
+        )
     names: dict[str, Dim] = {}
-    inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
-    outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
-    if not outputs:
-        raise InvalidInputError(f"'{path}' has no signature '{SIGNATURE_KEY}'")
-    return model, Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
+    try:
+        inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
+        outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
+    return Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
 
 
 def _spec(name: str, info: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: ANN401 - a protocol buffer
@@ -171,10 +179,14 @@ def _spec(name: str, info: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: AN
         if entry.size >= 0:
             shape.append(int(entry.size))
         else:
-            dim = Dim(name=f"{name}_{axis}", example=1)
+            dim = Dim(name=new_dim_name(name, axis), example=1)
             dims[dim.name] = dim
             shape.append(DimExpr.symbol(dim.name))
-    return TensorSpec(name=name, dtype=DType(tf.as_dtype(info.dtype).name), shape=tuple(shape))
+    dtype = tf.as_dtype(info.dtype).name
+    try:
+        return TensorSpec(name=name, dtype=DType(dtype), shape=tuple(shape))
+    except ValueError as error:
+        raise ValueError(f"'{name}' is of type {dtype}, which is no tensor of numbers") from error
 
 
 def _read_stored(path: Path) -> tuple[Signature, dict[str, str]] | None:
@@ -187,28 +199,17 @@ def _read_stored(path: Path) -> tuple[Signature, dict[str, str]] | None:
         raise _damaged(path, error) from error
 
 
-def _merge(declared: Signature, stored: Signature) -> Signature:
-    """Order and dims as stored, dtypes and fixed sizes as declared; other names show as they are declared."""
-    sides = []
-    for found, wanted in (
-        (declared.inputs, stored.inputs),
-        (declared.outputs, stored.outputs),
+def _check_names(path: Path, declared: Signature, wanted: Signature) -> None:
+    for what, found, specs in (
+        ("inputs", declared.inputs, wanted.inputs),
+        ("outputs", declared.outputs, wanted.outputs),
     ):
-        by_name = {spec.name: spec for spec in found}
-        if set(by_name) != {spec.name for spec in wanted}:
-            return declared
-        sides.append(tuple(_merge_spec(by_name[spec.name], spec) for spec in wanted))
-    return Signature(inputs=sides[0], outputs=sides[1], dims=stored.dims)
-
-
-def _merge_spec(declared: TensorSpec, stored: TensorSpec) -> TensorSpec:
-    shape = stored.shape
-    if len(declared.shape) == len(stored.shape):
-        shape = tuple(
-            real if isinstance(real, int) else named
-            for real, named in zip(declared.shape, stored.shape, strict=True)
-        )
-    return TensorSpec(name=stored.name, dtype=declared.dtype, shape=shape, layout=stored.layout)
+        names = sorted(spec.name for spec in found)
+        if names != sorted(spec.name for spec in specs):
+            raise InvalidInputError(
+                f"'{path}' cannot be given its names",
+                why=f"its {what} are {names}, which are part of its graph",
+            )
 
 
 HANDLER = SavedModelHandler()

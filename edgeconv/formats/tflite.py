@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -119,9 +118,9 @@ class TfliteHandler:
         Raises:
             InvalidInputError: The file is damaged or no TFLite file.
         """
-        texts = read_model(path).metadata
-        stored = json.loads(texts.pop(METADATA_NAME, "{}")).get("metadata", {})
-        return {**texts, **{str(key): str(value) for key, value in stored.items()}}
+        model = read_model(path)
+        texts = {name: text for name, text in model.metadata.items() if name != METADATA_NAME}
+        return texts | model.record
 
     def read_facts(self, path: Path) -> TfliteFacts:
         """Operators and the oldest runtime.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeconv.dims import DimExpr, Size, symbols
 from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.declared import new_dim_name
+from edgeconv.formats.record import read_record
 from edgeconv.formats.tflite_file import FILE_IDENTIFIER, METADATA_NAME
+from edgeconv.formats.tflite_metadata import STANDARD_NAME, read_standard
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
 __all__ = ["SIGNATURE_KEY", "TfliteModel", "read_model"]
@@ -28,7 +30,9 @@ class TfliteModel:
         signature: Of its main subgraph.
         inputs: Name and tensor index, in the subgraph's order.
         outputs: The same.
-        metadata: Every metadata entry that is text, by name.
+        metadata: Every metadata entry that is text, by name; of TFLite's own the fields that are.
+        record: What edgeconv stored besides the signature.
+        has_standard_metadata: Whether TFLite's own metadata is there.
         operators: Name of every operator, in the order of the file.
         description: What the tool that wrote the file says of it.
     """
@@ -37,6 +41,8 @@ class TfliteModel:
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, int], ...]
     metadata: dict[str, str]
+    record: dict[str, str]
+    has_standard_metadata: bool
     operators: tuple[str, ...]
     description: str
 
@@ -63,7 +69,7 @@ def read_model(path: Path) -> TfliteModel:
             raise ValueError(f"it starts with {content[:8]!r}")  # noqa: TRY301 - told as damage below
         model = schema.Model.GetRootAs(content, 0)
         _check_buffers(model, len(content))
-        return _describe(model, schema)
+        return _describe(model, content, schema)
     except (OSError, ValueError, IndexError, struct.error, TypeError, AttributeError) as error:
         raise InvalidInputError(
             f"'{path}' is no intact TFLite file",
@@ -84,14 +90,15 @@ def _check_buffers(model: Any, size_bytes: int) -> None:  # noqa: ANN401 - untyp
             raise ValueError(f"buffer {index} ends {end - size_bytes} bytes behind the file")
 
 
-def _describe(model: Any, schema: Any) -> TfliteModel:  # noqa: ANN401
+def _describe(model: Any, content: mmap.mmap, schema: Any) -> TfliteModel:  # noqa: ANN401
     if not model.SubgraphsLength():
         raise ValueError("it holds no subgraph")
     graph = model.Subgraphs(0)
-    metadata = _read_metadata(model)
+    entries = _read_metadata(model, content)
+    metadata = _read_texts(entries)
     inputs, outputs = _read_names(model, graph)
-    stored = json.loads(metadata.get(METADATA_NAME, "{}")).get("signature")
-    known = Signature.from_json(stored) if stored else Signature(inputs=(), outputs=())
+    stored = metadata.get(METADATA_NAME)
+    known, record = read_record(stored) if stored else (Signature(inputs=(), outputs=()), {})
     reader = _SpecReader(graph, schema, known)
     specs = [tuple(reader.read(name, index) for name, index in ends) for ends in (inputs, outputs)]
     return TfliteModel(
@@ -99,24 +106,36 @@ def _describe(model: Any, schema: Any) -> TfliteModel:  # noqa: ANN401
         inputs=inputs,
         outputs=outputs,
         metadata=metadata,
+        record=record,
+        has_standard_metadata=STANDARD_NAME in entries,
         operators=tuple(_read_operators(model, schema)),
         description=(model.Description() or b"").decode(errors="replace"),
     )
 
 
-def _read_metadata(model: Any) -> dict[str, str]:  # noqa: ANN401
-    texts: dict[str, str] = {}
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        buffer = model.Buffers(entry.Buffer())
-        if buffer is None or buffer.DataIsNone():
-            continue
+def _read_metadata(model: Any, content: mmap.mmap) -> dict[str, bytes]:  # noqa: ANN401
+    entries = [model.Metadata(index) for index in range(model.MetadataLength())]
+    return {e.Name().decode(): _content_of(model.Buffers(e.Buffer()), content) for e in entries}
+
+
+def _read_texts(entries: Mapping[str, bytes]) -> dict[str, str]:
+    """The entries that are text: others are binary, whatever of them can be decoded."""
+    texts = read_standard(entries[STANDARD_NAME]) if STANDARD_NAME in entries else {}
+    for name, entry in entries.items():
         try:
-            text = bytes(buffer.DataAsNumpy()).rstrip(b"\0").decode()
+            text = entry.rstrip(b"\0").decode()
         except UnicodeDecodeError:
             continue
-        texts[entry.Name().decode()] = text
+        if all(character.isprintable() or character in "\n\r\t" for character in text):
+            texts[name] = text
     return texts
+
+
+def _content_of(buffer: Any, content: mmap.mmap) -> bytes:  # noqa: ANN401
+    """The bytes of a buffer, which in a large file stand outside of the flatbuffer."""
+    if buffer.Offset() > 1:
+        return content[buffer.Offset() : buffer.Offset() + buffer.Size()]
+    return b"" if buffer.DataIsNone() else bytes(buffer.DataAsNumpy())
 
 
 def _read_names(
@@ -197,7 +216,7 @@ class _SpecReader:
         known = self._known.get(name)
         stored = known.shape if known and len(known.shape) == len(shape) else (None,) * len(shape)
         sizes = [
-            self._size(size, example, wanted, f"{name}_{axis}")
+            self._size(size, example, wanted, new_dim_name(name, axis))
             for axis, (size, example, wanted) in enumerate(
                 zip(signature or shape, shape, stored, strict=True)
             )
@@ -213,10 +232,8 @@ class _SpecReader:
             return size
         if stored is not None:
             return stored
-        name = "".join(c if c.isalnum() else "_" for c in new_name)
-        name = name if name.isidentifier() else f"dim_{name}"
-        self._dims.setdefault(name, Dim(name=name, example=max(example, 1)))
-        return DimExpr.symbol(name)
+        self._dims.setdefault(new_name, Dim(name=new_name, example=max(example, 1)))
+        return DimExpr.symbol(new_name)
 
     def dims(self, specs: Sequence[Sequence[TensorSpec]]) -> tuple[Dim, ...]:
         """The dims that specs speak of."""

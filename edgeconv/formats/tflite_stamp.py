@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import re
@@ -11,19 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import InvalidInputError
+from edgeconv.formats.record import write_record
 from edgeconv.formats.tflite_file import METADATA_NAME, StoredBuffer, write_tflite
+from edgeconv.formats.tflite_metadata import STANDARD_NAME, copy_files, pack_metadata
 from edgeconv.formats.tflite_model import SIGNATURE_KEY, read_model
 from edgeconv.signature import Signature
 
-__all__ = ["describe_signature", "stamp_model"]
+__all__ = ["stamp_model"]
 
 _NUMBERED = re.compile(r"(.*?)_?(\d+)")
-
-
-def describe_signature(signature: Signature, metadata: Mapping[str, str]) -> bytes:
-    """The content of edgeconv's entry in a file's metadata."""
-    content = {"signature": signature.to_json(), "metadata": dict(metadata)}
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -> None:
@@ -46,11 +41,17 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     _rename(model, inputs, outputs, schema)
     model.buffers = [_take_out(buffer, content) for buffer in model.buffers]
-    text = describe_signature(signature, metadata)
-    _store(model, METADATA_NAME, np.frombuffer(text, np.uint8), schema)
+    entries = {METADATA_NAME: write_record(signature, metadata).encode()}
+    if METADATA_NAME in declared.metadata or not declared.has_standard_metadata:
+        # What another tool wrote there, such as how images are normalized, is more than edgeconv knows.
+        name = path.name.removesuffix(".tflite")
+        entries[STANDARD_NAME] = pack_metadata(name, signature, metadata)
+    for name, entry in entries.items():
+        _store(model, name, np.frombuffer(entry, np.uint8), schema)
     aside = path.with_name(f".{path.name}.stamping")
     try:
         write_tflite(aside, model.Pack, model.buffers)
+        copy_files(path, aside, metadata)
         os.replace(aside, path)  # noqa: PTH105 - one call, atomic
     finally:
         aside.unlink(missing_ok=True)

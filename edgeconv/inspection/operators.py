@@ -106,9 +106,9 @@ def _read_savedmodel(path: Path) -> Iterator[str]:
 
 
 def _read_torchscript(path: Path) -> Iterator[str]:
-    import torch
+    from edgeconv.formats.torchscript import load_script
 
-    module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    module, _ = load_script(path)
     yield from _walk_torchscript(module.inlined_graph.nodes())
 
 
@@ -121,9 +121,9 @@ def _walk_torchscript(nodes: Iterable[torch.Node]) -> Iterator[str]:
 
 
 def _read_torch_export(path: Path) -> Iterator[str]:
-    import torch
+    from edgeconv.formats.torch_export import load_program
 
-    program = torch.export.load(path)
+    program = load_program(path)
     for node in program.graph.nodes:
         if node.op == "call_function":
             yield str(node.target)

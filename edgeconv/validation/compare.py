@@ -1,18 +1,30 @@
-"""Compares outputs with the reference, case by case, and adds up the metrics."""
+"""Compares outputs with the reference, case by case, and adds up the metrics.
+
+All sums are in float64, and complex ones in complex128, whatever the output's own dtype is.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeconv.validation.tolerance import float_tolerance
+from edgeconv.signature import DType
+from edgeconv.validation.tolerance import float_tolerance, share_tolerance
 from edgeconv.validation.verdict import OutputMetrics
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgeconv.formats.handler import Array
 
+    Numbers: TypeAlias = NDArray[np.inexact[Any]]
+
 __all__ = ["OutputComparison"]
+
+_MAX_SCORE_AXES = 3
+_NUMBERS = {False: "biufV", True: "c"}  # V: bfloat16, which is no type of NumPy's own
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,11 +33,13 @@ class OutputComparison:
 
     Attributes:
         name: The output's name.
+        dtype: The dtype it must have.
         noise_floor: Of the model, for this output.
         limits: Smallest and largest finite value of the reference.
     """
 
     name: str
+    dtype: DType
     noise_floor: float
     limits: tuple[float, float]
     _largest_error: float = 0.0
@@ -36,46 +50,59 @@ class OutputComparison:
     _noise: float = 0.0
     _agreeing: int = 0
     _rows: int = 0
-    _exact_mismatches: int = 0
+    _mismatches: int = 0
     _reasons: list[str] = field(default_factory=list)
 
     def add(self, case: str, wanted: Array, got: Array) -> None:
         """Compare one case."""
+        if not self._has_dtype(got):
+            self._blame(f"is {got.dtype.name}, not {self.dtype}")
         if got.shape != wanted.shape:
-            self._reasons.append(f"has shape {list(got.shape)}, not {list(wanted.shape)} ({case})")
-            return
-        if wanted.dtype.kind in "biu":
+            self._blame(f"has shape {list(got.shape)}, not {list(wanted.shape)} ({case})")
+        if got.shape != wanted.shape or got.dtype.kind not in _NUMBERS[self.dtype.is_complex]:
+            return  # there is nothing to subtract
+        if self._is_exact:
             self._add_exact(wanted, got)
         else:
             self._add_float(case, wanted, got)
-        self._add_agreement(wanted, got)
+
+    @property
+    def _is_exact(self) -> bool:
+        return not (self.dtype.is_floating or self.dtype.is_complex)
+
+    def _has_dtype(self, got: Array) -> bool:
+        # NumPy has no bfloat16 of its own: some runtimes give float32, which holds every value of it.
+        is_wider = self.dtype == DType.BFLOAT16 and got.dtype.name == "float32"
+        return got.dtype.name == self.dtype.value or is_wider
+
+    def _blame(self, reason: str) -> None:
+        if reason not in self._reasons:
+            self._reasons.append(reason)
 
     def _add_exact(self, wanted: Array, got: Array) -> None:
         import numpy as np
 
-        difference = np.abs(np.asarray(wanted, np.float64) - np.asarray(got, np.float64))
-        self._exact_mismatches += int((difference != 0).sum())
-        self._add_difference(difference)
+        # Compared before anything is rounded: float64 does not tell all integers of 64 bits apart.
+        self._mismatches += int(np.count_nonzero(wanted != got))
+        self._add_difference(np.abs(wanted.astype(np.float64) - got.astype(np.float64)))
 
     def _add_float(self, case: str, wanted: Array, got: Array) -> None:
         import numpy as np
 
-        kind = np.complex128 if wanted.dtype.kind == "c" else np.float64
-        a, b = np.asarray(wanted, kind), np.asarray(got, kind)
+        kind = np.complex128 if self.dtype.is_complex else np.float64
+        a, b = wanted.astype(kind), got.astype(kind)
         finite = np.isfinite(a)
         if not np.array_equal(finite, np.isfinite(b)) or not _same_specials(a, b, finite):
-            self._reasons.append(
-                f"has NaN or Inf where the model has none, or the reverse ({case})"
-            )
+            self._blame(f"has NaN or Inf where the model has none, or the reverse ({case})")
             return
+        self._add_agreement(a, b)
         a, b = a[finite], b[finite]
-        difference = np.abs(a - b)
-        self._add_difference(difference)
-        self._signal += float((np.abs(a) ** 2).sum())
-        self._noise += float((difference**2).sum())
-        length = float(np.linalg.norm(a) * np.linalg.norm(b))
-        if length:
-            self._cosine = min(self._cosine, float(np.vdot(a, b).real) / length)
+        with np.errstate(over="ignore"):
+            difference = np.abs(a - b)
+            self._signal += float(np.square(np.abs(a)).sum())
+            self._noise += float(np.square(difference).sum())
+            self._add_difference(difference)
+        self._cosine = min(self._cosine, _cosine(a, b))
 
     def _add_difference(self, difference: Array) -> None:
         if difference.size:
@@ -84,10 +111,11 @@ class OutputComparison:
             self._count += difference.size
 
     def _add_agreement(self, wanted: Array, got: Array) -> None:
-        """Top-1 over the last axis, for outputs that look like scores: two or more of them in a row."""
+        """Top-1 over the last axis, for outputs that look like scores: `[batch, classes]`, or a row of them."""
         import numpy as np
 
-        if wanted.dtype.kind != "f" or wanted.ndim < 2 or wanted.shape[-1] < 2 or not wanted.size:
+        is_scores = 2 <= wanted.ndim <= _MAX_SCORE_AXES and wanted.shape[-1] > 1
+        if self.dtype.is_complex or not is_scores or not wanted.size:
             return
         same = np.argmax(wanted, axis=-1) == np.argmax(got, axis=-1)
         self._agreeing += int(same.sum())
@@ -95,39 +123,48 @@ class OutputComparison:
 
     def metrics(self) -> OutputMetrics:
         """The metrics so far, and whether the output passes."""
-        low, high = self.limits
-        tolerance = float_tolerance(self.noise_floor, max(abs(low), abs(high)))
-        reason = "; ".join(self._reasons) or self._judge(tolerance)
-        spread = high - low
+        largest = max(abs(limit) for limit in self.limits)
+        tolerance = 0.0 if self._is_exact else float_tolerance(self.noise_floor, largest)
+        reason = "; ".join(self._reasons)
+        reason = reason or (self._judge_exact() if self._is_exact else self._judge(tolerance))
+        over_floor = None
+        if self.noise_floor and not self._is_exact:
+            over_floor = self._largest_error / self.noise_floor
         return OutputMetrics(
             name=self.name,
             max_abs_error=self._largest_error,
             mean_abs_error=self._error_sum / self._count if self._count else 0.0,
-            relative_error=self._largest_error / spread if spread > 0 else self._largest_error,
+            relative_error=self._relative(largest),
             cosine=self._cosine,
             snr_db=self._snr_db(),
             top1_agreement=self._agreeing / self._rows if self._rows else None,
             noise_floor=self.noise_floor,
-            error_over_floor=self._largest_error / self.noise_floor if self.noise_floor else None,
+            error_over_floor=over_floor,
             tolerance=tolerance,
             passed=not reason,
             reason=reason,
         )
 
+    def _relative(self, largest: float) -> float:
+        """Over the range; over the magnitude where all values are the same, and as it is where they are 0."""
+        low, high = self.limits
+        return self._largest_error / (high - low or largest or 1.0)
+
     def _judge(self, tolerance: float) -> str:
-        if self._exact_mismatches and self.noise_floor == 0:
-            return f"differs in {self._exact_mismatches} integers"
-        if not self._exact_mismatches and self._largest_error > tolerance:
-            floor = (
-                f", {self._largest_error / self.noise_floor:.0f} x floor"
-                if self.noise_floor
-                else ""
-            )
-            return f"is off by {self._largest_error:.2e}, more than {tolerance:.2e}{floor}"
-        return ""
+        if self._largest_error <= tolerance:
+            return ""
+        floor = (
+            f", {self._largest_error / self.noise_floor:.0f} x floor" if self.noise_floor else ""
+        )
+        return f"is off by {self._largest_error:.2e}, more than {tolerance:.2e}{floor}"
+
+    def _judge_exact(self) -> str:
+        if self._mismatches <= share_tolerance(self.noise_floor) * self._count:
+            return ""
+        return f"differs in {self._mismatches} of {self._count} values"
 
     def _snr_db(self) -> float | None:
-        if self._noise == 0 or self._signal == 0:
+        if not (0 < self._noise < math.inf and 0 < self._signal < math.inf):
             return None
         return 10 * math.log10(self._signal / self._noise)
 
@@ -137,3 +174,16 @@ def _same_specials(a: Array, b: Array, finite: Array) -> bool:
 
     special = np.logical_not(finite)
     return bool(np.array_equal(a[special], b[special], equal_nan=True))
+
+
+def _cosine(a: Numbers, b: Numbers) -> float:
+    """Cosine similarity; 1 where both are zero or empty, 0 where one of them is zero."""
+    import numpy as np
+
+    # Each is brought to a largest value of 1 first, so that no square overflows or vanishes.
+    sizes = [float(np.abs(x).max()) if x.size else 0.0 for x in (a, b)]
+    if not all(sizes):
+        return 1.0 if not any(sizes) else 0.0
+    a, b = a / sizes[0], b / sizes[1]
+    cosine = float(np.vdot(a, b).real) / float(np.linalg.norm(a) * np.linalg.norm(b))
+    return max(-1.0, min(1.0, cosine))

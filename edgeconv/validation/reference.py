@@ -10,6 +10,8 @@ A bundle is a folder: `reference.json`, and one `.npz` per case with the arrays 
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,13 +60,14 @@ class Case:
         import numpy as np
 
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            # NumPy leaves a file open that it fails to read.
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return {
                     key[len(prefix) :]: arrays[key]
                     for key in arrays.files
                     if key.startswith(prefix)
                 }
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise _damaged(self.path, str(error)) from error
 
 
@@ -75,8 +78,8 @@ class Reference:
     Attributes:
         signature: Of the model.
         cases: All runs; the example comes first.
-        noise_floor: Per output, the largest absolute difference between float32 and float64; 0 for outputs
-            that are no floating-point numbers.
+        noise_floor: Per output, the largest absolute difference between float32 and float64; of integers and
+            truth values the share that differs.
         noise_source: How the floor was found: `float64`, or `perturbation` of float32 where float64 could
             not be evaluated, or `none` where no output is a floating-point number.
         ranges: Per output, the smallest and largest finite value over all cases.

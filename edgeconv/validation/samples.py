@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def read_samples(path: Path) -> dict[str, Array]:
             arrays = {f.stem: _load(f, mmap=True) for f in sorted(path.glob("*.npy"))}
         else:
             arrays = _load_archive(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidInputError(
             f"the samples '{path}' cannot be read",
             why=str(error),
@@ -49,10 +51,11 @@ def _load(path: Path, *, mmap: bool) -> Array:
 
 
 def _load_archive(path: Path) -> dict[str, Array]:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        raise ValueError("a single array has no input names")  # noqa: TRY004
-    with loaded:
+    # NumPy leaves a file open that it fails to read.
+    with path.open("rb") as stream:
+        loaded = np.load(stream, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("a single array has no input names")  # noqa: TRY004
         return {name: loaded[name] for name in loaded.files}
 
 

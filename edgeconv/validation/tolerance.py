@@ -5,15 +5,26 @@ Two correct float32 implementations of a model differ in the order of their sums
 reassociate more (Winograd convolutions, blocked matrix products, vectorized approximations of exp and tanh with an
 error of a few units in the last place) reach several floors, and the floor itself is a maximum over a few samples
 only; ten leaves room for that. A model that is exact in float32 has a floor near 0: there the smallest tolerance is
-5e-6 of the output's range, about 40 units in the last place, which approximations of transcendental functions keep.
+5e-6 of the output's magnitude, about 40 units in the last place, which approximations of transcendental functions keep.
+
+Integers and truth values do not round: they are the same, or they are wrong. Only where they follow from rounded numbers
+(an argmax over two scores that are nearly the same) may some flip; their noise floor is the share that flips between
+float32 and float64, and the same multiple of it may differ, but never more than half.
 """
 
 from __future__ import annotations
 
-__all__ = ["FLOOR_MULTIPLE", "RANGE_FRACTION", "float_tolerance"]
+__all__ = [
+    "FLOOR_MULTIPLE",
+    "LARGEST_SHARE",
+    "RANGE_FRACTION",
+    "float_tolerance",
+    "share_tolerance",
+]
 
 FLOOR_MULTIPLE = 10.0
 RANGE_FRACTION = 5e-6
+LARGEST_SHARE = 0.5
 
 
 def float_tolerance(noise_floor: float, largest: float) -> float:
@@ -24,3 +35,12 @@ def float_tolerance(noise_floor: float, largest: float) -> float:
         largest: Largest magnitude of the output over all samples.
     """
     return max(FLOOR_MULTIPLE * noise_floor, RANGE_FRACTION * largest)
+
+
+def share_tolerance(noise_floor: float) -> float:
+    """The largest share of an output's integers or truth values that may differ.
+
+    Args:
+        noise_floor: The share that flips between float32 and float64.
+    """
+    return min(FLOOR_MULTIPLE * noise_floor, LARGEST_SHARE)

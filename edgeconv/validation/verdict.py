@@ -19,13 +19,16 @@ class OutputMetrics:
         name: The output's name.
         max_abs_error: Largest absolute difference.
         mean_abs_error: Mean absolute difference.
-        relative_error: Largest absolute difference over the reference's range (max - min).
-        cosine: Smallest cosine similarity of any sample; 1 is the same direction.
-        snr_db: Signal-to-noise ratio in dB; None when there is no difference at all.
+        relative_error: Largest absolute difference over the reference's range (max - min); over its magnitude
+            where all values are the same.
+        cosine: Smallest cosine similarity of any sample; 1 is the same direction, and two zeros are the same.
+        snr_db: Signal-to-noise ratio in dB; None when there is no difference at all, or no signal.
         top1_agreement: Share of positions whose largest class agrees; None where there are no classes.
-        noise_floor: Largest absolute difference of the model in float32 and in float64.
-        error_over_floor: `max_abs_error` over the noise floor; None when the floor is 0.
-        tolerance: The largest absolute difference that passes.
+        noise_floor: Largest absolute difference of the model in float32 and in float64; of integers and truth
+            values the share that differs.
+        error_over_floor: `max_abs_error` over the noise floor; None when the floor is 0, and for integers.
+        tolerance: The largest absolute difference that passes; 0 for integers, some of which may differ where
+            the floor says that they follow from rounded numbers.
         passed: Whether the output is within the tolerance, with NaN and Inf where the reference has them.
         reason: Why it did not pass.
     """

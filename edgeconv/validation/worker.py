@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from edgeconv.artifact import digest_path
 from edgeconv.dims import is_static
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, MissingDependencyError, UnsafeInputError
 from edgeconv.formats import load_handler
 from edgeconv.formats.handler import Session
 from edgeconv.plugin.job import Job, JobResult, Json
@@ -16,6 +16,9 @@ from edgeconv.signature import Signature, TensorSpec
 from edgeconv.validation.compare import OutputComparison
 from edgeconv.validation.reference import Case, Reference, read_reference
 from edgeconv.validation.verdict import Verdict
+
+if TYPE_CHECKING:
+    from edgeconv.formats.handler import Array
 
 __all__ = ["compare_signatures", "verify", "verify_artifact"]
 
@@ -31,6 +34,8 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
         The JSON of a `JobResult`: the verdict is in its details.
 
     Raises:
+        InvalidInputError: The file is damaged, or of another format.
+        UnsafeInputError: It would run code when read.
         MissingDependencyError: The runtime of the format is not installed.
     """
     job = Job.from_json(request)
@@ -44,30 +49,24 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
 def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict:
     """Run an artifact on every case of a reference and compare.
 
-    What goes wrong on the way (the runtime refuses the file, a case does not run) is a problem in the verdict, not an
-    exception.
+    An intact file that its runtime refuses, or that does not run on a case, has failed: that is a problem in the
+    verdict, not an exception.
 
     Raises:
+        InvalidInputError: The file is damaged, or of another format.
+        UnsafeInputError: It would run code when read.
         MissingDependencyError: The runtime of the format is not installed.
     """
     handler = load_handler(format_id)
-    comparisons = {
-        spec.name: OutputComparison(
-            name=spec.name,
-            noise_floor=reference.noise_floor[spec.name],
-            limits=reference.ranges[spec.name],
-        )
-        for spec in reference.signature.outputs
-    }
+    comparisons = {spec.name: _compare(reference, spec) for spec in reference.signature.outputs}
+    problems = compare_signatures(reference.signature, handler.read_signature(path))
     try:
-        problems = compare_signatures(reference.signature, handler.read_signature(path))
         with handler.open(path) as session:
-            for case in reference.cases:
-                problems += _run_case(session, case, comparisons)
+            problems += _run(session, reference, comparisons)
+    except (MissingDependencyError, UnsafeInputError):
+        raise
     except EdgeconvError as error:
-        if error.exit_status == 4:
-            raise
-        problems = [_one_line(error)]
+        problems.append(_one_line(error))
     outputs = tuple(comparison.metrics() for comparison in comparisons.values())
     return Verdict(
         reference=reference.computed_by,
@@ -82,6 +81,30 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
     )
 
 
+def _compare(reference: Reference, spec: TensorSpec) -> OutputComparison:
+    return OutputComparison(
+        name=spec.name,
+        dtype=spec.dtype,
+        noise_floor=reference.noise_floor[spec.name],
+        limits=reference.ranges[spec.name],
+    )
+
+
+def _run(
+    session: Session, reference: Reference, comparisons: dict[str, OutputComparison]
+) -> list[str]:
+    """Run all cases; returns what is wrong besides the values."""
+    if not reference.cases:
+        return ["there is no case to compare"]
+    problems: list[str] = []
+    for case in reference.cases:
+        problems += _run_case(session, case, comparisons)
+    failed = [name for name, each in comparisons.items() if not each.metrics().passed]
+    if failed and not problems:
+        problems += _find_exchanged(session, reference, failed)
+    return problems
+
+
 def _run_case(session: Session, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:
     try:
         got = session.run(case.inputs()).outputs
@@ -92,6 +115,25 @@ def _run_case(session: Session, case: Case, comparisons: dict[str, OutputCompari
         if name in got:
             comparison.add(case.name, wanted[name], got[name])
     return [f"output '{name}' is missing" for name in comparisons if name not in got]
+
+
+def _find_exchanged(session: Session, reference: Reference, failed: list[str]) -> list[str]:
+    """Outputs that hold what others should hold."""
+    case = reference.cases[0]
+    got, wanted = session.run(case.inputs()).outputs, case.outputs()
+    return [
+        f"output '{name}' holds what '{other}' should hold"
+        for name in failed
+        for other in failed
+        if other != name and _is_like(reference, case, other, wanted[other], got[name])
+    ]
+
+
+def _is_like(reference: Reference, case: Case, name: str, wanted: Array, got: Array) -> bool:
+    spec = next(spec for spec in reference.signature.outputs if spec.name == name)
+    comparison = _compare(reference, spec)
+    comparison.add(case.name, wanted, got)
+    return comparison.metrics().passed
 
 
 def _one_line(error: EdgeconvError) -> str:

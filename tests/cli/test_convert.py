@@ -10,7 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgeconv.artifact import measure_size
+from edgeconv.formats import detect
 from edgeconv.report.document import SCHEMA_PATH
+from edgeconv.version import edgeconv_version
 from tests.cli.conftest import CommandLine
 
 NET = """
@@ -51,6 +53,13 @@ OPERATORS = {
     "build.torchscript.pt": "aten::linear",
 }
 
+LABELS = ("cat", "dog", "Bär", "bird", "fish")
+METADATA = {
+    "author": "Ann Example",
+    "description": "a model that classifies",
+    "labels": "\n".join(LABELS),
+}
+
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
@@ -70,7 +79,22 @@ def test_a_model_is_converted_inspected_and_validated(
 ) -> None:
     out = tmp_path / "out"
     goals = "onnx,torchscript,savedmodel,tflite,torch-export"
-    said = edgeconv("convert", f"{net}:build", "--to", goals, "-o", out, "--json", "-q")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    facts = ("--author", METADATA["author"], "--description", METADATA["description"])
+    said = edgeconv(
+        "convert",
+        f"{net}:build",
+        "--to",
+        goals,
+        *facts,
+        "--labels",
+        labels,
+        "-o",
+        out,
+        "--json",
+        "-q",
+    )
     assert said.status == 0
     assert said.err == ""
     Draft202012Validator(json.loads(SCHEMA_PATH.read_text())).validate(said.data)
@@ -85,11 +109,17 @@ def _check_inspection(edgeconv: CommandLine, path: Path, operator: str) -> None:
     data = edgeconv("inspect", path, "--json").data
     signature = cast("dict[str, list[dict[str, object]]]", data["signature"])
     assert signature["inputs"][0]["name"] == "image"
+    assert signature["outputs"][0]["name"] == "logits"
     assert cast("dict[str, int]", data["operators"])[operator] == 1
-    if path.suffix != ".pt2":  # that one is captured anew, and is described as what comes of it
-        assert signature["outputs"][0]["name"] == "logits"
-        assert data["bytes"] == measure_size(path)
-        assert cast("dict[str, str]", data["metadata"])["source_digest"]
+    assert data["format"] == detect(path).id
+    assert data["bytes"] == measure_size(path)
+    metadata = cast("dict[str, str]", data["metadata"])
+    assert metadata.items() >= METADATA.items()
+    assert metadata["edgeconv_version"] == edgeconv_version()
+    assert len(metadata["source_digest"]) == 64
+    text = edgeconv("inspect", path).out
+    assert "a model that classifies" in text
+    assert "cat, dog, Bär" in text
 
 
 def _check_validation(edgeconv: CommandLine, artifact: Path, net: Path, other: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 
 from edgeconv.errors import CaptureError
+from edgeconv.formats.torch_export import load_program
 from edgeconv.graph.file import write_graph
 from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
@@ -50,4 +51,4 @@ def _program(path: Path, context: MutableMapping[str, object]) -> ExportedProgra
     live = find_live(context, path)
     if live is not None and live.program is not None:
         return live.program
-    return torch.export.load(path)
+    return load_program(path)

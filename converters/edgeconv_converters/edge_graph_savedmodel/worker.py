@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import MutableMapping, Sequence
+from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 
 from edgeconv.formats.record import write_record
 from edgeconv.formats.savedmodel import SIGNATURE_KEY, record_path
@@ -43,6 +46,7 @@ def write_graph_as_savedmodel(graph: Graph, job: Job) -> JobResult:
     module.weights = list(weights.variables.values())
     function = _trace(graph, weights)
     tf.saved_model.save(module, str(job.output), signatures={SIGNATURE_KEY: function})
+    _settle_fingerprint(job.output / "fingerprint.pb")
     record = record_path(job.output)
     record.parent.mkdir(exist_ok=True)
     record.write_text(write_record(job.signature or _signature_of(graph), job.metadata))
@@ -68,6 +72,15 @@ def _trace(graph: Graph, weights: Weights) -> tf.types.experimental.ConcreteFunc
         return dict(zip(names, _name(program.run(graph, values), names), strict=True))
 
     return serve.get_concrete_function(**specs)
+
+
+def _settle_fingerprint(path: Path) -> None:
+    """Draw the model's id from the hashes beside it: TensorFlow's is random, and all else is the same every time."""
+    fingerprint = FingerprintDef.FromString(path.read_bytes())
+    fingerprint.uuid = ""
+    digest = hashlib.sha256(fingerprint.SerializeToString(deterministic=True)).digest()
+    fingerprint.uuid = str(int.from_bytes(digest[:16], "big"))
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 
 def _name(values: Sequence[tf.Tensor], names: Sequence[str]) -> list[tf.Tensor]:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import MutableMapping
 from importlib.metadata import version
 
+from edgeconv.formats.record import write_record
 from edgeconv.formats.tflite_file import METADATA_NAME
-from edgeconv.formats.tflite_stamp import describe_signature
+from edgeconv.formats.tflite_metadata import STANDARD_NAME, append_labels, pack_metadata
 from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
 from edgeconv.passes.legalize_tflite import legalize_for_tflite
@@ -52,9 +53,13 @@ def write_graph_as_tflite(graph: Graph, job: Job) -> JobResult:
     model = Model(
         programs=programs,
         example_sizes={dim.name: dim.example for dim in graph.dims},
-        metadata={METADATA_NAME: describe_signature(signature, job.metadata)},
+        metadata={
+            METADATA_NAME: write_record(signature, job.metadata).encode(),
+            STANDARD_NAME: pack_metadata(job.name, signature, job.metadata),
+        },
     )
     oldest = write_model(model, job.output)
+    append_labels(job.output, job.metadata)
     counts = Counter(operator.code for program in programs for operator in program.operators)
     return JobResult(
         output=job.output,

@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from edgeconv.errors import EdgeconvError, InvalidInputError, UsageError
-from edgeconv.formats import detect
+from edgeconv.errors import EdgeconvError, InvalidInputError
 from edgeconv.source import ModelSource
-from edgeconv_converters.torch_export.archive import check_archive
+from edgeconv_converters.torch_export.built import Built
+from edgeconv_converters.torch_export.loaded import load_file
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 
-__all__ = ["Built", "build_source", "user_code_importable"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A module, and its example inputs where the source has them."""
-
-    module: nn.Module
-    args: tuple[object, ...] = ()
-    kwargs: Mapping[str, object] | None = None
-
-    @property
-    def has_examples(self) -> bool:
-        """Whether the source brought example inputs."""
-        return bool(self.args or self.kwargs)
+__all__ = ["build_source", "user_code_importable"]
 
 
 def build_source(source: ModelSource) -> Built:
@@ -48,97 +30,12 @@ def build_source(source: ModelSource) -> Built:
         UsageError: The file is of a format that does not enter here.
     """
     if source.kind == "file" and source.path is not None:
-        return _load_file(source.path)
+        return load_file(source.path, is_trusted=source.trust)
     built = _call_factory(source)
     if source.weights is not None:
         weights = read_weights(source.weights, trust=source.trust)
         load_weights(built.module, weights, source.weights)
     return built
-
-
-def _load_file(path: Path) -> Built:
-    known = detect(path).id
-    if known not in ("torch-export", "torchscript"):
-        raise UsageError(
-            f"'{path}' is in the format '{known}', which cannot be captured",
-            hint="give a PyTorch model: a factory, a .pt2 or a TorchScript file",
-        )
-    check_archive(path)
-    try:
-        if known == "torchscript":
-            script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            return Built(module=Signed(script, _script_signature(script)))
-        program = torch.export.load(path)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise InvalidInputError(
-            f"'{path}' cannot be loaded",
-            why=str(error).strip().partition("\n")[0],
-            hint="it is damaged, or was saved by another version of PyTorch: export it again",
-        ) from error
-    args, kwargs = program.example_inputs or ((), None)
-    module = program.module()
-    if isinstance(module, fx.GraphModule):
-        make_traceable(module)
-    signed = Signed(module, inspect.signature(module.forward))
-    return Built(module=signed, args=tuple(args), kwargs=kwargs)
-
-
-def make_traceable(module: fx.GraphModule) -> None:
-    """Ask tensors for their sizes, where the program calls an operator for it.
-
-    torch.jit.trace records `x.size(0)` and what a method makes of it; the operators that an exported program
-    calls instead give it plain integers, and the example's batch size would be baked in.
-    """
-    sizes: set[fx.Node] = set()
-    for node in list(module.graph.nodes):
-        if str(node.target) == "aten.sym_size.int":
-            with module.graph.inserting_before(node):
-                asked = module.graph.call_method("size", tuple(node.args))
-            node.replace_all_uses_with(asked)
-            module.graph.erase_node(node)
-            sizes.add(asked)
-        elif sizes & set(node.all_input_nodes) and node.op == "call_function":
-            if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001 - PyTorch's class is underscored
-                name = node.target._schema.name.removeprefix("aten::")  # noqa: SLF001
-                node.target = getattr(torch.Tensor, name, None) or getattr(torch, name, node.target)
-            elif not isinstance(node.meta.get("val"), torch.Tensor):
-                sizes.add(node)  # arithmetic on sizes gives a size
-    module.recompile()
-
-
-def _script_signature(script: torch.jit.ScriptModule) -> inspect.Signature:
-    """The parameters of a script's forward, which are only in its schema."""
-    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                a.name, kind, default=a.default_value if a.has_default_value() else empty
-            )
-            for a in script.forward.schema.arguments[1:]  # type: ignore[attr-defined]
-        ]
-    )
-
-
-class Signed(nn.Module):
-    """A loaded model behind a Python forward with its parameter names: what torch.export and the binding read.
-
-    It is in eval mode for good: an exported program refuses to be told so.
-    """
-
-    def __init__(self, loaded: Callable[..., object], signature: inspect.Signature) -> None:
-        super().__init__()
-        self.loaded = loaded
-
-        def forward(*args: Tensor, **kwargs: Tensor) -> object:
-            return loaded(*args, **kwargs)
-
-        forward.__signature__ = signature  # type: ignore[attr-defined]
-        self.forward = forward
-
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - PyTorch's own signature
-        """Do nothing."""
-        del mode
-        return self
 
 
 def _call_factory(source: ModelSource) -> Built:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch.export import ExportedProgram
 
 from edgeconv.signature import Signature
 from edgeconv.validation.reference import NoiseSource, Reference, write_case
+from edgeconv.validation.tolerance import share_tolerance
 from edgeconv_converters.torch_export.arrays import to_array
 from edgeconv_converters.torch_export.evaluate import (
     largest_difference,
@@ -23,6 +26,8 @@ from edgeconv_converters.torch_export.trial import Ran, Trial
 __all__ = ["write_reference"]
 
 _MAX_FLOAT64_CASES = 4
+# Ten times as much would pass: a tenth of the output's largest value.
+_LOUD_FRACTION = 0.01
 
 
 def write_reference(
@@ -47,7 +52,8 @@ def write_reference(
         for ran in trial.ran
     )
     floors, source = _noise_floor(trial, program)
-    notes = _special_values(trial, names)
+    ranges = {name: _range(trial.ran, index) for index, name in enumerate(names)}
+    notes = [*_special_values(trial, names), *_loud(trial, names, floors, ranges)]
     if source == "perturbation":
         notes.append(
             "the model does not run in float64: its noise floor is that of perturbed inputs"
@@ -57,7 +63,7 @@ def write_reference(
         cases=cases,
         noise_floor=dict(zip(names, floors, strict=True)),
         noise_source=source,
-        ranges={name: _range(trial.ran, index) for index, name in enumerate(names)},
+        ranges=ranges,
         seed=trial.seed,
         notes=tuple(notes),
     ).write(folder)
@@ -65,19 +71,46 @@ def write_reference(
 
 
 def _noise_floor(trial: Trial, program: ExportedProgram | None) -> tuple[list[float], NoiseSource]:
-    outputs = trial.ran[0].outputs
-    floors = [0.0] * len(outputs)
-    if not any(o.is_floating_point() or o.is_complex() for o in outputs):
-        return floors, "none"
+    first = trial.ran[0]
+    floors = [_Floor() for _ in first.outputs]
+    state = trial.module.state_dict().values()
+    if not any(_is_rounded(tensor) for tensor in (*first.outputs, *first.inputs, *state)):
+        return [0.0] * len(floors), "none"
     source: NoiseSource = "float64"
     for ran in _spread(trial.ran):
         exact = run_in_float64(program, trial.module, ran.inputs)
         if exact is None:
             source = "perturbation"
             exact = run(trial.module, perturb(ran.inputs, trial.seed), trial.seed)
-        for index, (mine, truth) in enumerate(zip(ran.outputs, exact, strict=True)):
-            floors[index] = max(floors[index], _distance(mine, truth))
-    return floors, source
+        for floor, mine, truth in zip(floors, ran.outputs, exact, strict=True):
+            floor.add(mine, truth)
+    return [floor.value for floor in floors], source
+
+
+@dataclass(slots=True)
+class _Floor:
+    """The noise floor of one output: a distance; of integers and truth values the share that flips."""
+
+    distance: float = 0.0
+    flipped: int = 0
+    count: int = 0
+
+    def add(self, mine: Tensor, truth: Tensor) -> None:
+        if _is_rounded(mine):
+            distance = largest_difference(mine, truth)
+            # An infinite distance is a value that overflows or is undefined, which is no rounding.
+            self.distance = max(self.distance, distance if np.isfinite(distance) else 0.0)
+        elif mine.shape == truth.shape:
+            self.flipped += int((mine != truth.to(mine.dtype)).sum())
+            self.count += mine.numel()
+
+    @property
+    def value(self) -> float:
+        return self.flipped / self.count if self.count else self.distance
+
+
+def _is_rounded(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _spread(ran: list[Ran]) -> list[Ran]:
@@ -85,14 +118,6 @@ def _spread(ran: list[Ran]) -> list[Ran]:
     kinds = {one.drawn.kind: one for one in reversed(ran)}
     chosen = [*ran[:2], *(one for kind, one in kinds.items() if kind not in ("example", "noise"))]
     return chosen[:_MAX_FLOAT64_CASES]
-
-
-def _distance(mine: Tensor, truth: Tensor) -> float:
-    if mine.is_floating_point() or mine.is_complex():
-        distance = largest_difference(mine, truth)
-        return distance if np.isfinite(distance) else 0.0
-    # Integers that follow from rounded numbers may flip: then the floor says so.
-    return 0.0 if torch.equal(mine, truth.to(mine.dtype)) else 1.0
 
 
 def _range(ran: list[Ran], index: int) -> tuple[float, float]:
@@ -104,6 +129,24 @@ def _range(ran: list[Ran], index: int) -> tuple[float, float]:
         if values.numel():
             low, high = min(low, float(values.min())), max(high, float(values.max()))
     return (low, high) if low <= high else (0.0, 0.0)
+
+
+def _loud(
+    trial: Trial, names: list[str], floors: list[float], ranges: Mapping[str, tuple[float, float]]
+) -> Iterator[str]:
+    """What the user should know of outputs that verification can tell little about."""
+    for name, floor, output in zip(names, floors, trial.ran[0].outputs, strict=True):
+        largest = max(abs(limit) for limit in ranges[name])
+        if not _is_rounded(output) and floor:
+            yield (
+                f"output '{name}' follows from rounded numbers: {floor:.1%} of it flips in float64,"
+                f" and {share_tolerance(floor):.1%} may differ"
+            )
+        elif _is_rounded(output) and floor > _LOUD_FRACTION * largest > 0:
+            yield (
+                f"output '{name}' depends on rounding: it is off by {floor:.1e} in float64, with a"
+                f" largest value of {largest:.1e}: a wrong artifact may pass"
+            )
 
 
 def _special_values(trial: Trial, names: list[str]) -> list[str]:

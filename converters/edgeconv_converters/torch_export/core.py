@@ -60,6 +60,7 @@ class CaptureSettings:
         metadata: Stored in the program file.
         sources: Digests of the files the model was made from.
         is_owned: Whether nobody else holds the module, so that it need not be left as it is.
+        output_names: What to call the outputs, where the module's source has names for just as many.
     """
 
     name: str
@@ -69,6 +70,7 @@ class CaptureSettings:
     metadata: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     is_owned: bool = False
+    output_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ def _capture(
 ) -> Captured:
     settings.output.mkdir(parents=True, exist_ok=True)
     first = run_raw(module, bound, settings.seed)
-    plan = flatten_outputs(first, bound.names)
+    plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
     flat = make_flat_module(module, bound, plan)
     outputs = check_repeatable(flat, bound, settings.seed)
     request = ExportRequest(

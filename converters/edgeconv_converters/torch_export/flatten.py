@@ -88,6 +88,12 @@ class OutputPlan:
     names: tuple[str, ...]
     dropped: tuple[tuple[str, str], ...]
 
+    def renamed(self, names: Sequence[str]) -> OutputPlan:
+        """The same outputs under other names; as they are where there are not as many names."""
+        if len(names) != len(self.names):
+            return self
+        return dataclasses.replace(self, names=tuple(names))
+
 
 def parameter_names(module: nn.Module) -> list[str]:
     """The names of `forward`'s parameters; `*args` and `**kwargs` are left out."""

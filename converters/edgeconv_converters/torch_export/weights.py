@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import zipfile
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import InvalidInputError, MissingDependencyError, UnsafeInputError
-from edgeconv_converters.torch_export.archive import check_archive
+from edgeconv.formats.pickles import find_foreign_imports
+from edgeconv.formats.torch_archive import check_archive
 
 __all__ = ["load_weights", "read_weights"]
 
@@ -51,15 +53,34 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_torch(path: Path, trust: bool) -> object:  # noqa: FBT001 - passed on
-    is_archive = zipfile.is_zipfile(path)
+    is_archive = _is_archive(path)
     if is_archive:
         check_archive(path)
+        _refuse_script(path)
     if trust:
         return _load(path, weights_only=False)
     _check_version()
-    if is_archive:
-        _refuse_globals(path)
+    _refuse_imports(path, is_archive=is_archive)
     return _load(path, weights_only=True)
+
+
+def _is_archive(path: Path) -> bool:
+    """Told as PyTorch tells it: by the first bytes."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError as error:
+        raise _damaged(path, error) from error
+
+
+def _refuse_script(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist()):
+            raise InvalidInputError(
+                f"weights '{path}' are a TorchScript model",
+                why="the file holds a whole model, not the weights of one",
+                hint="give it as MODEL, without a factory and without --weights",
+            )
 
 
 def _check_version() -> None:
@@ -72,19 +93,38 @@ def _check_version() -> None:
         )
 
 
-def _refuse_globals(path: Path) -> None:
-    """An opcode scan, by PyTorch's own scanner: the pickle is read, not run."""
+def _refuse_imports(path: Path, *, is_archive: bool) -> None:
+    """Refuse pickles that name what weights do not need. They are read, not run.
+
+    PyTorch's restricted unpickler, which reads the file next, refuses them as well; it runs until it meets the
+    first such name, and tells that one alone.
+    """
     try:
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (RuntimeError, ValueError, pickle.UnpicklingError, EOFError, KeyError) as error:
+        imports = _imports_in_archive(path) if is_archive else _imports_in_file(path)
+    except (ValueError, OSError) as error:
         raise _damaged(path, error) from error
-    if unsafe:
+    if imports:
         raise UnsafeInputError(
             f"weights '{path}' would run code when read",
-            why=f"the pickle imports {len(unsafe)} names that weights do not need",
-            details=sorted(unsafe)[:_MAX_SHOWN],
+            why=f"the pickle imports {len(imports)} names that weights do not need",
+            details=imports[:_MAX_SHOWN],
             hint=_HINT,
         )
+
+
+def _imports_in_file(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        return find_foreign_imports(stream)
+
+
+def _imports_in_archive(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        pickles = [n for n in archive.namelist() if n.rpartition("/")[2] == "data.pkl"]
+        found: list[str] = []
+        for name in pickles:
+            with archive.open(name) as stream:
+                found += find_foreign_imports(io.BytesIO(stream.read()))
+    return found
 
 
 def _load(path: Path, *, weights_only: bool) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +12,8 @@ import torch
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.signature import InputSpec
 from edgeconv.source import ModelSource
-from edgeconv_converters.torch_export.build import Built, build_source
+from edgeconv_converters.torch_export.build import build_source
+from edgeconv_converters.torch_export.built import Built
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
 from edgeconv_converters.torch_export.dependencies import Dependencies
 from edgeconv_converters.torch_export.examples import (
@@ -57,6 +58,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         metadata=job.metadata,
         sources=tuple(str(cast("dict[str, Json]", item)["sha256"]) for item in files),
         is_owned=True,
+        output_names=built.output_names,
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
     read = dependencies.to_json(source.path, source.weights, samples_path)
@@ -65,11 +67,17 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     ).to_json()
 
 
-def _bind(built: Built, specs: list[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
+def _bind(built: Built, specs: Sequence[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
+    """The inputs: as `--input` says, else as the file or the factory does."""
+    is_described = bool(specs)
+    specs = specs or built.specs
     args, kwargs = built.args, built.kwargs
     if not built.has_examples:
         args, kwargs = (), arguments_from_specs(built.module, specs, seed)
-    return apply_specs(bind_inputs(built.module, args, kwargs), specs, seed)
+    bound, shapes = apply_specs(bind_inputs(built.module, args, kwargs), specs, seed)
+    if built.shapes is None or is_described or len(built.shapes.shapes) != len(bound.names):
+        return bound, shapes
+    return bound, built.shapes
 
 
 def describe_capture(

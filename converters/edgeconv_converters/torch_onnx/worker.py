@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
+from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.retracing import keep_recurrent_operators, run_decompositions
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import find_live
@@ -41,7 +42,7 @@ def convert_program(
 
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
-    program = live.program if live and live.program else torch.export.load(job.inputs["source"])
+    program = live.program if live and live.program else load_program(job.inputs["source"])
     program = _without_private_operators(program)
     with _quiet(), keep_recurrent_operators():
         try:
@@ -141,6 +142,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
         rename_values(model, job.signature)
         put_record(model, job.signature, job.metadata)
     _strip_source_paths(model)
+    model.graph.name = job.name
     if model.ByteSize() > _MAX_INLINE_BYTES:
         raise ConversionError(
             "the model is larger than an ONNX file can be",

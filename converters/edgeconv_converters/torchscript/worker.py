@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgeconv.errors import StepError
-from edgeconv.formats.record import RECORD_NAME, write_record
+from edgeconv.formats.torchscript import save_script
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 
@@ -31,8 +31,7 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         raise StepError("the module is not in this process")
     how, script = _make(live)
     signature = job.signature or live.signature
-    extra = {RECORD_NAME: write_record(signature, job.metadata)}
-    torch.jit.save(script, str(job.output), _extra_files=extra)
+    save_script(script, job.output, signature, job.metadata)
     return JobResult(
         output=job.output, versions={"torch": torch.__version__}, details={"method": how}
     ).to_json()

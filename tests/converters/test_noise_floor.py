@@ -1,0 +1,113 @@
+"""The noise floor of a model, against float64 runs of PyTorch itself, and what users are told of a high one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn
+
+from edgeconv.validation.reference import Reference, read_reference
+from edgeconv_converters.torch_export.core import CaptureSettings, capture_module
+
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
+
+
+def _capture(module: nn.Module, folder: Path, *inputs: Tensor) -> tuple[Reference, tuple[str, ...]]:
+    settings = CaptureSettings(name="net", output=folder)
+    captured = capture_module(module, inputs, settings=settings)
+    return read_reference(folder / "reference"), captured.warnings
+
+
+class Deep(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Sequential(nn.Linear(64, 64), nn.Tanh()) for _ in range(4)]
+        self.layers = nn.Sequential(*layers, nn.Linear(64, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.layers(x)
+        return scores
+
+
+def test_the_floor_is_the_distance_to_float64(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Deep()
+    reference, _ = _capture(net, tmp_path, torch.randn(3, 64))
+    assert reference.noise_source == "float64"
+    wide, found = Deep().double(), 0.0
+    wide.load_state_dict({name: w.double() for name, w in net.state_dict().items()})
+    for case in reference.cases:
+        x = torch.from_numpy(case.inputs()["x"]).double()
+        with torch.no_grad():
+            exact = wide(x)
+        distance = (exact - torch.from_numpy(case.outputs()["output"]).double()).abs().max()
+        found = max(found, float(distance))
+    assert 0 < reference.noise_floor["output"] <= found
+    assert reference.noise_floor["output"] > found / 10
+
+
+class Best(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.mix(x)
+        return scores.argmax(-1)
+
+
+def test_integers_that_do_not_flip_have_no_floor(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference, warnings = _capture(Best(), tmp_path, torch.randn(40, 32))
+    assert reference.noise_source == "float64"
+    assert reference.noise_floor == {"output": 0.0}
+    assert warnings == ()
+
+
+class Rounded(nn.Module):
+    """Half of the values are on the edge between two integers, and rounding decides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        third = x / 3
+        return (third * 3 == x + (third - third.round(decimals=3)) * 1e-9).long()
+
+
+def test_integers_that_flip_have_their_share_as_floor(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference, warnings = _capture(Rounded(), tmp_path, torch.randn(400))
+    share = reference.noise_floor["output"]
+    assert 0.05 < share < 0.95
+    assert "follows from rounded numbers" in warnings[0]
+
+
+def test_a_model_without_numbers_has_no_floor(tmp_path: Path) -> None:
+    class Count(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1
+
+    reference, _ = _capture(Count(), tmp_path, torch.arange(5))
+    assert (reference.noise_source, reference.noise_floor) == ("none", {"output": 0.0})
+
+
+def test_an_output_of_noise_alone_is_told(tmp_path: Path) -> None:
+    class Noise(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 1e8) - 1e8 - x
+
+    reference, warnings = _capture(Noise(), tmp_path, torch.randn(64))
+    assert reference.noise_floor["output"] > 0.1
+    assert "depends on rounding" in warnings[0]
+
+
+def test_the_ranges_are_those_of_all_cases(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference, _ = _capture(Deep(), tmp_path, torch.randn(3, 64))
+    outputs = [case.outputs()["output"] for case in reference.cases]
+    assert reference.ranges["output"] == (
+        min(float(y.min()) for y in outputs),
+        max(float(y.max()) for y in outputs),
+    )
