@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from torch.export import ExportedProgram
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.plugin.live import find_live
+from edgeconv.plugin.live import LiveCapture, find_live
+from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import Signature
 
 __all__ = ["convert_module", "convert_program"]
@@ -39,6 +40,11 @@ def convert_program(
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else torch.export.load(job.inputs["source"])
+    _check_size(
+        t
+        for t in (*program.state_dict.values(), *program.constants.values())
+        if isinstance(t, torch.Tensor)
+    )
     program = _without_private_operators(program)
     with _quiet():
         try:
@@ -73,6 +79,7 @@ def convert_module(
     """Trace the live module of the capture `inputs["source"]` to the ONNX file `output`.
 
     Raises:
+        CaptureError: The module decides by values of tensors, of which a trace would keep one case.
         StepError: The exporter fails, or the module is no longer in memory.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
@@ -82,12 +89,14 @@ def convert_module(
     live = find_live(context, job.inputs["source"] / "model.pt2")
     if live is None:
         raise StepError("the module is not in this process")
+    _check_size((*live.module.parameters(), *live.module.buffers()))
+    script = _trace(live)
     signature = job.signature or live.signature
     stream = io.BytesIO()
     with _quiet(), torch.no_grad():
         try:
             torch.onnx.export(
-                live.module,
+                script,
                 live.examples,
                 stream,  # type: ignore[arg-type]  # the stub knows paths only
                 dynamo=False,
@@ -99,6 +108,41 @@ def convert_module(
         except Exception as error:
             raise _failure("torch.onnx (TorchScript)", error) from error
     return _finish(onnx.load_from_string(stream.getvalue()), job)
+
+
+def _trace(live: LiveCapture) -> torch.jit.ScriptModule:
+    """The trace to export. Left to trace by itself, the exporter calls no module that is a script already."""
+    with _quiet():
+        traced = trace_live(live)
+    if not traced.decisions:
+        return traced.script
+    if live.export_error is not None:
+        raise live.export_error
+    raise StepError(
+        "torch.onnx (TorchScript) would export one of several paths",
+        why="the model decides by values of tensors",
+        details=traced.decisions,
+    )
+
+
+def _check_size(tensors: Iterable[torch.Tensor]) -> None:
+    """Refuse what cannot become one file before it is copied several times in memory.
+
+    Raises:
+        ConversionError: The weights alone are larger than a file can be.
+    """
+    sizes = {tensor.data_ptr(): tensor.nbytes for tensor in tensors}
+    total = sum(sizes.values())
+    if total > _MAX_INLINE_BYTES:
+        raise _too_large(total)
+
+
+def _too_large(size_bytes: int) -> ConversionError:
+    return ConversionError(
+        "the model is larger than an ONNX file can be",
+        why=f"{size_bytes} bytes, and a protocol buffer ends at 2 GB",
+        hint="ask for another format, or for the model in half precision",
+    )
 
 
 def _failure(tool: str, error: Exception) -> StepError:
@@ -134,10 +178,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
         put_record(model, job.signature, job.metadata)
     _strip_source_paths(model)
     if model.ByteSize() > _MAX_INLINE_BYTES:
-        raise ConversionError(
-            "the model is larger than an ONNX file can be",
-            why=f"{model.ByteSize()} bytes, and a protocol buffer ends at 2 GB",
-        )
+        raise _too_large(model.ByteSize())
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     details: dict[str, Json] = {
         "ir_version": model.ir_version,
