@@ -19,6 +19,7 @@ from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import Signature
+from edgeconv_converters.torch_onnx.unsupported import unconvertible, unsupported
 
 __all__ = ["convert_module", "convert_program"]
 
@@ -34,6 +35,7 @@ def convert_program(
     """Export the captured program `inputs["source"]` to the ONNX file `output`.
 
     Raises:
+        UnsupportedOperatorsError: Operators have no translation; all are listed.
         StepError: The exporter fails.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
@@ -52,7 +54,8 @@ def convert_program(
                 program, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
             )
         except Exception as error:
-            raise _failure("torch.onnx", error) from error
+            refusal = unsupported(program, error, _OPSET) or _failure("torch.onnx", error)
+            raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
     return _finish(exported.model_proto, job)
@@ -80,6 +83,7 @@ def convert_module(
 
     Raises:
         CaptureError: The module decides by values of tensors, of which a trace would keep one case.
+        UnsupportedOperatorsError: Operators have no translation; all are listed.
         StepError: The exporter fails, or the module is no longer in memory.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
@@ -106,7 +110,8 @@ def convert_module(
                 dynamic_axes=_dynamic_axes(signature),
             )
         except Exception as error:
-            raise _failure("torch.onnx (TorchScript)", error) from error
+            refusal = unconvertible(script, error, _TORCHSCRIPT_OPSET)
+            raise refusal or _failure("torch.onnx (TorchScript)", error) from error
     return _finish(onnx.load_from_string(stream.getvalue()), job)
 
 
