@@ -17,7 +17,7 @@ from edgeconv.validation.verdict import Verdict
 from edgeconv.validation.worker import verify_artifact
 from edgeconv_converters.torch_export.core import CaptureSettings, capture_module
 
-__all__ = ["Model", "capture", "draw"]
+__all__ = ["Entry", "Model", "capture", "draw"]
 
 Entry = Callable[[dict[str, Json], MutableMapping[str, object]], dict[str, Json]]
 
