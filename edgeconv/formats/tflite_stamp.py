@@ -15,7 +15,7 @@ from edgeconv.formats.tflite_file import METADATA_NAME, StoredBuffer, write_tfli
 from edgeconv.formats.tflite_model import SIGNATURE_KEY, read_model
 from edgeconv.signature import Signature
 
-__all__ = ["describe_signature", "stamp_model"]
+__all__ = ["describe_signature", "pack_model", "stamp_model", "unpack_model"]
 
 _NUMBERED = re.compile(r"(.*?)_?(\d+)")
 
@@ -41,13 +41,34 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
     declared = read_model(path)
     inputs = _match(path, "inputs", declared.inputs, [spec.name for spec in signature.inputs])
     outputs = _match(path, "outputs", declared.outputs, [spec.name for spec in signature.outputs])
+    model = unpack_model(path)
+    _rename(model, inputs, outputs, schema)
+    text = describe_signature(signature, metadata)
+    _store(model, METADATA_NAME, np.frombuffer(text, np.uint8), schema)
+    pack_model(model, path)
+
+
+def unpack_model(path: Path) -> Any:  # noqa: ANN401 - untyped library
+    """The tables of a file as the schema's objects; weights are views of the file, as `StoredBuffer`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
     with path.open("rb") as stream:
         content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    _rename(model, inputs, outputs, schema)
     model.buffers = [_take_out(buffer, content) for buffer in model.buffers]
-    text = describe_signature(signature, metadata)
-    _store(model, METADATA_NAME, np.frombuffer(text, np.uint8), schema)
+    return model
+
+
+def pack_model(model: Any, path: Path) -> None:  # noqa: ANN401 - untyped library
+    """Write what `unpack_model` read; aside first, so that `path` is as it was on failure.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     aside = path.with_name(f".{path.name}.stamping")
     try:
         write_tflite(aside, model.Pack, model.buffers)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
+from edgeconv.lowering.private import without_private_operators
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
@@ -47,7 +47,7 @@ def convert_program(
         for t in (*program.state_dict.values(), *program.constants.values())
         if isinstance(t, torch.Tensor)
     )
-    program = _without_private_operators(program)
+    program = without_private_operators(program)
     with _quiet():
         try:
             exported = torch.onnx.export(
@@ -59,21 +59,6 @@ def convert_program(
     if exported is None:
         raise StepError("torch.onnx gave no model")
     return _finish(exported.model_proto, job)
-
-
-def _without_private_operators(program: ExportedProgram) -> ExportedProgram:
-    """TorchScript writes convolutions as an operator that the exporter does not know."""
-    private = torch.ops.aten._convolution.default  # noqa: SLF001 - the name is the operator's
-    if not any(node.target is private for node in program.graph.nodes):
-        return program
-    rewritten: ExportedProgram = program.run_decompositions({private: _convolution})
-    return rewritten
-
-
-def _convolution(*arguments: object) -> torch.Tensor:
-    """The public operator takes the same arguments without the flags at the end."""
-    result: torch.Tensor = torch.ops.aten.convolution.default(*arguments[:9])
-    return result
 
 
 def convert_module(
