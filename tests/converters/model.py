@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
+from edgeconv.signature import Dim
 from edgeconv.validation.reference import Reference, read_reference
 from edgeconv.validation.verdict import Verdict
 from edgeconv.validation.worker import verify_artifact
@@ -59,7 +60,7 @@ def capture(
     examples: Sequence[object] | Mapping[str, object],
     folder: Path,
     *,
-    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None = None,
 ) -> Model:
     """Capture a module with positional or with keyword examples."""
     context: dict[str, object] = {}
