@@ -16,8 +16,7 @@ import platformdirs
 
 from benchmarks.measure import Measurement, measure
 
-_ONNX2TF = ("onnx2tf==1.29.24", "tensorflow==2.19.1", "tf_keras==2.19.0", "onnx==1.19.1",
-            "onnxruntime", "onnx_graphsurgeon", "onnxsim", "psutil", "ai-edge-litert", "sng4onnx")  # fmt: skip
+_ONNX2TF = "onnx2tf==1.29.24"  # the last with TensorFlow; it pins all that it needs
 _RESULTS = Path(__file__).parent / "results" / "speed.json"
 _EDGECONV = (sys.executable, "-m", "edgeconv")
 _ALL = "onnx,torchscript,savedmodel,tflite"
@@ -43,8 +42,10 @@ def _onnx2tf_python() -> str:
     home = Path(platformdirs.user_cache_dir("edgeconv")) / "benchmarks" / "onnx2tf"
     python = home / "bin" / "python"
     if not (home / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *_ONNX2TF], check=True)
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "--quiet", "--clear", str(home)], check=True)
+        install = [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+        subprocess.run([*install, _ONNX2TF], check=True)
         (home / "ready").touch()
     return str(python)
 

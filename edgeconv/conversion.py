@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -169,7 +171,8 @@ def run_request(
     """
     settings = settings or load_settings()
     registry = registry or Registry(allowed=settings.plugins)
-    with WorkerPool(settings.worker_environment) as pool:
+    with WorkerPool(settings.worker_environment) as pool, ThreadPoolExecutor(1) as aside:
+        aside.submit(import_module, "edgeconv.report.page")  # while the workers work
         outcome = convert(
             request,
             registry=registry,

@@ -17,11 +17,11 @@ __all__ = ["METRICS", "Metric", "predict", "reconstruction_auc", "top1"]
 
 Metric: TypeAlias = Callable[[Mapping[str, Array], Mapping[str, Array]], float]
 
-ONLY_OUTPUT = "output_0"
+ONLY_OUTPUT = "output"
 
 
 def predict(model: nn.Module, samples: Samples, batch_size: int = 100) -> dict[str, Array]:
-    """The outputs for all samples, by name; a model that returns one tensor names it `output_0`."""
+    """The outputs for all samples, by name; a model that returns one tensor names it `output`."""
     arrays = [torch.from_numpy(array) for array in samples.inputs.values()]
     batches = zip(*(torch.split(array, batch_size) for array in arrays), strict=True)
     with torch.inference_mode():

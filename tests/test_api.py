@@ -57,6 +57,45 @@ def test_a_module_becomes_four_verified_artifacts(
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+def test_a_bidirectional_gru_takes_any_number_of_steps_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("EDGECONV_CACHE_DIR", str(tmp_path / "cache"))
+    net = torch.nn.GRU(3, 5, num_layers=2, bidirectional=True, batch_first=True)
+    model = ec.capture(net, (torch.randn(2, 9, 3),), dynamic={"input": {0: "N", 1: "T"}})
+    result = ec.convert(model, out=tmp_path / "out")
+    assert sorted(result) == ["onnx", "savedmodel", "tflite", "torchscript"]
+    for batch, steps in ((1, 1), (3, 20)):
+        x = torch.randn(batch, steps, 3)
+        with torch.no_grad():
+            wanted = [tensor.numpy() for tensor in net.eval()(x)]
+        for artifact in result.values():
+            got = artifact.run({"input": x.numpy()})
+            for name, right in zip(("output_0", "output_1"), wanted, strict=True):
+                assert got[name].shape == right.shape
+                assert abs(got[name] - right).max() < 1e-5
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_tensorflow_may_be_imported_before(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    script = """
+import tensorflow, torch
+import edgeconv as ec
+model = ec.capture(torch.nn.Linear(3, 2), (torch.randn(1, 3),))
+print(model.signature.outputs[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "output:float32[1,2]", done.stderr
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_another_model_is_no_valid_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

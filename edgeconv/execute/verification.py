@@ -45,6 +45,9 @@ VERIFIERS: Mapping[str, Verifier] = {
         requires=("ai_edge_litert",),
         extra="tflite",
     ),
+    "keras": Verifier(
+        lane="tensorflow", warm=("tensorflow",), requires=("tensorflow",), extra="tensorflow"
+    ),
     "savedmodel": Verifier(
         lane="tensorflow", warm=("tensorflow",), requires=("tensorflow",), extra="tensorflow"
     ),

@@ -70,6 +70,13 @@ FORMATS: tuple[Format, ...] = (
         handler="edgeconv.formats.savedmodel:HANDLER",
     ),
     Format(
+        id="keras",
+        title="Keras model",
+        suffix=".keras",
+        is_delivered=False,
+        handler="edgeconv.formats.keras:HANDLER",
+    ),
+    Format(
         id="tflite",
         title="TensorFlow Lite (LiteRT)",
         suffix=".tflite",
@@ -162,6 +169,8 @@ def _detect_zip(path: Path) -> str:
         raise InvalidInputError(
             f"'{path}' is damaged", why=f"{error}", hint="the file is truncated: fetch it again"
         ) from error
+    if {"config.json", "metadata.json"} <= set(names):
+        return "keras"
     inner = {name.partition("/")[2] for name in names}
     if "archive_format" in inner or "serialized_exported_program.json" in names:
         return "torch-export"

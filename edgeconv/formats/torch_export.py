@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import Session
@@ -13,7 +14,10 @@ from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.formats.torch_session import TorchSession
 from edgeconv.signature import Signature
 
-__all__ = ["HANDLER", "TorchExportHandler"]
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+__all__ = ["HANDLER", "TorchExportHandler", "load_program"]
 
 
 class TorchExportHandler:
@@ -45,7 +49,7 @@ class TorchExportHandler:
         """
         import torch
 
-        program = _load(path)
+        program = load_program(path)
         aside = path.with_name(f".{path.name}.stamping.pt2")
         try:
             extra = {RECORD_NAME: write_record(signature, metadata)}
@@ -61,7 +65,7 @@ class TorchExportHandler:
             InvalidInputError: PyTorch refuses the file.
             MissingDependencyError: PyTorch is not installed.
         """
-        return TorchSession(self.read_signature(path), _load(path).module())
+        return TorchSession(self.read_signature(path), load_program(path).module())
 
     def _record(self, path: Path) -> tuple[Signature, dict[str, str]]:
         try:
@@ -87,7 +91,13 @@ def _read_text(path: Path) -> str:
     return ""
 
 
-def _load(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch is imported late
+def load_program(path: Path) -> ExportedProgram:
+    """Read a program.
+
+    Raises:
+        InvalidInputError: The file is damaged.
+        MissingDependencyError: PyTorch is not installed.
+    """
     try:
         import torch
     except ImportError as error:
@@ -98,7 +108,7 @@ def _load(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch i
         ) from error
     try:
         return torch.export.load(path)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+    except (RuntimeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InvalidInputError(
             f"'{path}' is no intact exported program",
             why=str(error).strip().partition("\n")[0],

@@ -5,6 +5,8 @@ Files are read with the library of their format, and nothing in them is run.
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -127,8 +129,25 @@ def _read_torch_export(path: Path) -> Iterator[str]:
             yield str(node.target)
 
 
+def _read_keras(path: Path) -> Iterator[str]:
+    with zipfile.ZipFile(path) as archive:
+        yield from _walk_keras(json.loads(archive.read("config.json")))
+
+
+def _walk_keras(config: Mapping[str, object]) -> Iterator[str]:
+    """The layers of a model, and of the models inside it."""
+    inner = config.get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    if isinstance(layers, list):
+        for layer in layers:
+            yield from _walk_keras(layer)
+    else:
+        yield str(config["class_name"])
+
+
 _READERS: Mapping[str, Callable[[Path], Iterator[str]]] = {
     "edge-graph": _read_edge_graph,
+    "keras": _read_keras,
     "onnx": _read_onnx,
     "savedmodel": _read_savedmodel,
     "tflite": _read_tflite,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.export import ExportedProgram
 
+from edgeconv.lowering.retracing import run_decompositions
+
 __all__ = ["without_private_operators"]
 
 
@@ -13,8 +15,7 @@ def without_private_operators(program: ExportedProgram) -> ExportedProgram:
     private = torch.ops.aten._convolution.default
     if not any(node.target is private for node in program.graph.nodes):
         return program
-    rewritten: ExportedProgram = program.run_decompositions({private: _convolution})
-    return rewritten
+    return run_decompositions(program, {private: _convolution})
 
 
 def _convolution(*arguments: object) -> torch.Tensor:

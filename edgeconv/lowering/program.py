@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import fx
@@ -16,6 +16,7 @@ from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families import built_in_registry
 from edgeconv.lowering.interpreter import Interpreter
 from edgeconv.lowering.registry import LoweringRegistry
+from edgeconv.lowering.retracing import run_decompositions
 from edgeconv.lowering.sizes import symbol_names
 from edgeconv.lowering.sources import count_operators, operator_nodes
 from edgeconv.signature import Signature
@@ -65,13 +66,13 @@ def lower_program(
 def _make_lowerable(program: ExportedProgram, registry: LoweringRegistry) -> ExportedProgram:
     known = _known_nodes(program)
     if needs_functionalization(program.graph, known):
-        program = program.run_decompositions({})
+        program = run_decompositions(program, {})
     for _ in range(_MAX_DECOMPOSITIONS):
         missing = _unsupported(program, registry)
         table = {op: how for op in missing if (how := _decomposition(op)) is not None}
         if not table:
             break
-        program = program.run_decompositions(table)
+        program = run_decompositions(program, table)
     missing = _unsupported(program, registry)
     if missing:
         raise UnsupportedOperatorsError(
@@ -113,14 +114,14 @@ def _unsupported(
     }
 
 
-def _decomposition(op: torch._ops.OpOverload) -> object | None:
+def _decomposition(op: torch._ops.OpOverload) -> Callable[..., object] | None:
     table = torch.export.default_decompositions()
     if op in table:
-        kept: object = table[op]
+        kept: Callable[..., object] = table[op]
         return kept
     if op._can_decompose():
         return op.decompose
-    found: object | None = torch._decomp.decomposition_table.get(op)
+    found: Callable[..., object] | None = torch._decomp.decomposition_table.get(op)
     return found
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -46,7 +47,7 @@ class Bar:
     left: float
     width: float
     label: str
-    is_label_inside: bool
+    label_place: Literal["after", "before", "inside"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +152,15 @@ def _bars(steps: Iterable[StepReport], span: float) -> Iterable[Bar]:
             left=round(left, 2),
             width=round(width, 2),
             label=f"{label} · failed" if step.error else label,
-            is_label_inside=left + width > 80,
+            label_place=_label_place(left, left + width),
         )
+
+
+def _label_place(left: float, right: float) -> Literal["after", "before", "inside"]:
+    """Where a label has room; a bar with none on either side is long enough to hold it."""
+    if right <= 80:
+        return "after"
+    return "before" if left >= 20 else "inside"
 
 
 def _bar_kind(step: StepReport) -> str:

@@ -40,6 +40,8 @@ def broken():
     raise RuntimeError("no weights today")
 """
 
+SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
+
 # Every format, and what it calls a linear layer.
 OPERATORS = {
     "build.onnx": "Gemm",
@@ -126,6 +128,31 @@ def test_what_cannot_be_used_is_refused_without_output(
     assert text in said.err
     assert "Traceback" not in said.err
     assert not out.exists()
+
+
+def test_an_lstm_converts_with_any_batch_and_any_number_of_steps(
+    edgeconv: CommandLine, tmp_path: Path
+) -> None:
+    folder, out = SAMPLE_MODELS / "gesture_lstm", tmp_path / "out"
+    words: list[str | Path] = [
+        "--weights",
+        folder / "weights.safetensors",
+        "--samples",
+        folder / "test.npz",
+    ]
+    words += ["--input", "motion:float32[N=1,T=64,3]", "--name", "gesture"]
+    goals = ["onnx", "torchscript", "savedmodel", "tflite"]
+    to = ["--to", ",".join(goals)]
+    said = edgeconv("convert", f"{folder / 'model.py'}:create", *words, *to, "-o", out, "--json")
+    assert said.status == 0
+    assert "assigned during export" not in said.err
+    artifacts = cast("list[dict[str, object]]", said.data["artifacts"])
+    assert [artifact["format"] for artifact in artifacts] == goals
+    converters = {step["converter"] for step in cast("list[dict[str, str]]", said.data["steps"])}
+    assert "litert-torch" not in converters
+    for artifact in artifacts:
+        signature = cast("dict[str, list[dict[str, object]]]", artifact["signature"])
+        assert signature["inputs"][0]["shape"] == ["N", "T", 3]
 
 
 def test_what_succeeded_is_delivered_when_another_format_fails(

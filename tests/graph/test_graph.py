@@ -76,6 +76,24 @@ def test_views_are_stored_as_they_look(tmp_path: Path) -> None:
     np.testing.assert_array_equal(constant.constant, array.T)
 
 
+def _constant_graph(value: float, name: str) -> Graph:
+    inner = Builder(name, ())
+    x = inner.input("x", DType.FLOAT32, ())
+    bound = inner.constant(np.asarray(value, dtype=np.float32), "value")
+    inner.graph.outputs = [inner.op("LESS" if name == "cond" else "ADD", x, bound)]
+    return inner.graph
+
+
+def test_constants_of_one_name_in_several_graphs_are_stored_apart(tmp_path: Path) -> None:
+    b = Builder("loop", ())
+    x = b.op("ADD", b.input("x", DType.FLOAT32, ()), b.scalar(1, DType.FLOAT32))
+    loop = b.node("WHILE", [x], cond=_constant_graph(9, "cond"), body=_constant_graph(2, "body"))
+    b.graph.outputs = loop.outputs
+    write_graph(b.graph, tmp_path / "loop")
+    inner = [graph.constants()[0] for graph in read_graph(tmp_path / "loop").subgraphs()]
+    assert [str(tensor.constant) for tensor in inner] == ["9.0", "2.0"]
+
+
 @pytest.mark.parametrize("cut", [0, 5, 100, -1])
 def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "cut.edge.safetensors"

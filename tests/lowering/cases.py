@@ -374,27 +374,48 @@ RESIZE = [
 
 
 class _Recurrent(nn.Module):
-    def __init__(self, kind: type[nn.RNNBase], **options: bool | int) -> None:
+    def __init__(self, kind: type[nn.RNNBase], width: int, **options: bool | int | str) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.net = kind(4, 5, **options)  # type: ignore[arg-type]
+        self.net = kind(4, width, **options)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> object:
-        return self.net(x)
+    def forward(self, x: Tensor, *states: Tensor) -> object:
+        if not states:
+            return self.net(x)
+        return self.net(x, states[0] if len(states) == 1 else states)
+
+
+def _lstm_with_computed_weights(x: Tensor, scale: Tensor) -> object:
+    zero, weights = torch.zeros(1, 2, 5), [_weight(20, 4) * scale, _weight(20, 5) * scale]
+    return torch.lstm(x, [zero, zero], weights, False, 1, 0.0, False, False, False)
+
+
+def _lstm_with_constant_states(x: Tensor) -> object:
+    weights = [_weight(20, 4), _weight(20, 5)]
+    return torch.lstm(x, [_weight(1, 2, 5)] * 2, weights, False, 1, 0.0, False, False, False)
 
 
 RECURRENT = [
     *(
-        _case(f"{kind.__name__} {options} {length} steps", _Recurrent(kind, **options),
+        _case(f"{kind.__name__} {options} {length} steps", _Recurrent(kind, 5, **options),
               _randn(2, length, 4) if options.get("batch_first") else _randn(length, 2, 4))
-        for kind in (nn.LSTM, nn.GRU)
+        for kind in (nn.LSTM, nn.GRU, nn.RNN)
         for options, length in (
             ({"batch_first": True}, 6),
             ({"batch_first": True, "bidirectional": True, "num_layers": 2}, 6),
             ({"bias": False}, 6),
             ({"batch_first": True, "bidirectional": True}, 40),
+            ({"bidirectional": True}, 35),
         )
     ),
+    _case("RNN relu", _Recurrent(nn.RNN, 5, nonlinearity="relu"), _randn(6, 2, 4)),
+    _case("LSTM projected", _Recurrent(nn.LSTM, 5, proj_size=3, bidirectional=True), _randn(6, 2, 4)),
+    _case("LSTM with states", _Recurrent(nn.LSTM, 5), _randn(40, 2, 4), _randn(1, 2, 5), _randn(1, 2, 5)),
+    _case("LSTM with constant states", _lstm_with_constant_states, _randn(40, 2, 4)),
+    _case("LSTM of one step", _Recurrent(nn.LSTM, 5), _randn(1, 2, 4)),
+    _case("LSTM without batch", _Recurrent(nn.LSTM, 5), _randn(6, 4)),
+    _case("LSTM too wide to unroll", _Recurrent(nn.LSTM, 800), _randn(6, 2, 4)),
+    _case("LSTM with computed weights", _lstm_with_computed_weights, _randn(6, 2, 4), _randn(1)),
     _case("rfft", lambda x: torch.fft.rfft(x, n=16).abs(), _randn(2, 16)),
     _case("rfft longer", lambda x: torch.view_as_real(torch.fft.rfft(x, norm="ortho")), _randn(2, 15)),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from edgeconv.formats import load_handler
 from edgeconv.formats.handler import Array
 from edgeconv.graph import Graph
 from edgeconv.lowering.program import lower_program
+from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
 from edgeconv.signature import DType, Signature, TensorSpec
@@ -53,7 +54,8 @@ def lower_case(case: Case) -> tuple[Graph, Signature, list[Array]]:
     module = _Flat(case).eval()
     with torch.no_grad():
         wanted = module(*case.inputs)
-    program = torch.export.export(module, case.inputs, strict=False)
+    with keep_recurrent_operators():
+        program = torch.export.export(module, case.inputs, strict=False)
     signature = Signature(inputs=_specs("in", case.inputs), outputs=_specs("out", wanted))
     graph = lower_program(program, signature, name="case")
     run_passes(graph, should_check=True)

@@ -113,14 +113,14 @@ def test_samples_survive_a_file(tmp_path: Path) -> None:
 
 def test_top1_counts_hits() -> None:
     logits = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    assert top1({"output_0": logits}, {"label": np.array([1, 0, 0, 0])}) == 0.75
+    assert top1({"output": logits}, {"label": np.array([1, 0, 0, 0])}) == 0.75
 
 
 def test_auc_ranks_by_reconstruction_error() -> None:
     target = np.zeros((4, 2))
     rebuilt = np.array([[0.1, 0.1], [0.5, 0.5], [0.3, 0.3], [0.9, 0.9]])
     extras = {"label": np.array([0, 0, 1, 1]), "target": target}
-    assert reconstruction_auc({"output_0": rebuilt}, extras) == 0.75
+    assert reconstruction_auc({"output": rebuilt}, extras) == 0.75
 
 
 def test_training_is_repeatable_and_learns() -> None:

@@ -57,7 +57,7 @@ def weight_tensors(model: nn.Module) -> list[Tensor]:
 
 
 def named(outputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-    return {"output_0": outputs} if isinstance(outputs, Tensor) else outputs
+    return {"output": outputs} if isinstance(outputs, Tensor) else outputs
 
 
 @pytest.mark.parametrize("name", MEASURED)

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from edgeconv.dims import evaluate, symbols
 from edgeconv.errors import CaptureError, StepError
 from edgeconv.formats import load_handler
+from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.private import without_private_operators
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.signature import Dim, DType, Signature
@@ -36,7 +37,7 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     job = Job.from_json(request)
     if job.signature is None:
         raise CaptureError("a program cannot be converted before it was captured")
-    program = without_private_operators(torch.export.load(job.inputs["source"]))
+    program = without_private_operators(load_program(job.inputs["source"]))
     sizes, changes = _choose_sizes(job.signature.dims)
     _write(program, job.signature, sizes, job.output)
     # In the order of the signature from here on.

@@ -42,6 +42,7 @@ from edgeconv_converters.torch_export.prepare import (
 )
 from edgeconv_converters.torch_export.script_call import describe_call
 from edgeconv_converters.torch_export.trial import Trial
+from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
 
 __all__ = ["PROGRAM_NAME", "CaptureSettings", "Captured", "capture_bound", "capture_module"]
 
@@ -129,6 +130,7 @@ def capture_bound(
     context: MutableMapping[str, object] | None = None,
 ) -> Captured:
     """Capture a module whose inputs are bound and whose dims are known; see `capture_module`."""
+    refuse_triton_beside_tensorflow()
     module = ready_module(module, is_owned=settings.is_owned)
     check_weights(module)
     with keep_buffers(module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from torch.utils._sympy.numbers import int_oo
 
 from edgeconv.dims import DimExpr, Size, evaluate
 from edgeconv.errors import CaptureError, EdgeconvError
+from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.lowering.sizes import symbol_names, user_placeholders
 from edgeconv.signature import Dim, Signature, TensorSpec
 from edgeconv_converters.torch_export.arrays import dtype_of
@@ -31,6 +33,10 @@ from edgeconv_converters.torch_export.refusals import (
 __all__ = ["ExportRequest", "Exported", "export_program"]
 
 _LOG = logging.getLogger(__name__)
+# A warning that names an attribute of the user's as well does not match.
+_FLAT_WEIGHTS_WARNING = (
+    r"The tensor attributes? (\S+\._flat_weights\[\d+\],? )+(was|were) assigned during export"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,7 @@ def _export(
     *,
     strict: bool = False,
 ) -> ExportedProgram:
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), keep_recurrent_operators():
         return torch.export.export(
             request.module,
             examples,
@@ -116,12 +122,18 @@ def _export(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep PyTorch from logging a program it gives up on: the error says it, in the user's words."""
+    """Keep PyTorch from logging a program it gives up on: the error says it, in the user's words.
+
+    Of a recurrent layer PyTorch also warns that its weights are no buffers: the layer keeps a list of its own
+    parameters, in which torch.export replaced them itself.
+    """
     logger = logging.getLogger("torch")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_FLAT_WEIGHTS_WARNING)
+            yield
     finally:
         logger.setLevel(before)
 

@@ -14,7 +14,9 @@ import torch
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
+from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.private import without_private_operators
+from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
@@ -39,25 +41,33 @@ def convert_program(
         StepError: The exporter fails.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
+    from edgeconv_converters.torch_onnx.recurrent import TRANSLATIONS, fold_weights
+
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
-    program = live.program if live and live.program else torch.export.load(job.inputs["source"])
+    program = live.program if live and live.program else load_program(job.inputs["source"])
     _check_size(
         t
         for t in (*program.state_dict.values(), *program.constants.values())
         if isinstance(t, torch.Tensor)
     )
     program = without_private_operators(program)
-    with _quiet():
+    with _quiet(), keep_recurrent_operators():
         try:
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
+                program,
+                dynamo=True,
+                opset_version=_OPSET,
+                verbose=False,
+                optimize=True,
+                custom_translation_table={**TRANSLATIONS},
             )
         except Exception as error:
             refusal = unsupported(program, error, _OPSET) or _failure("torch.onnx", error)
             raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
+    fold_weights(exported.model)
     return _finish(exported.model_proto, job)
 
 
