@@ -181,14 +181,13 @@ class _Run:
     def _plan(self, goal: str, search: Search) -> Plan:
         """The best route to a goal, if all that is needed besides is installed as well."""
         source = self._request.source_format
-        _check_runtime(f"verifying '{goal}'", self._verifiers[goal])
+        plan = self._planner.best(source, goal, search)
         if source != _SOURCE:
-            plan = self._planner.best(source, goal, search)
             _check_runtime(f"running '{source}'", self._verifiers[source])
-            return plan
-        if self._capturing is None:
+        elif self._capturing is None:
             raise self._planner.no_route(_SOURCE, _CAPTURED, Search())
-        return self._planner.best(_SOURCE, goal, search)
+        _check_runtime(f"verifying '{goal}'", self._verifiers[goal])
+        return plan
 
     def _capture(
         self, steps: Steps, plans: Mapping[str, Plan], warming: Warming

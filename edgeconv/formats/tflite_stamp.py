@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from edgeconv.errors import InvalidInputError
@@ -16,7 +17,7 @@ from edgeconv.formats.tflite_metadata import STANDARD_NAME, copy_files, pack_met
 from edgeconv.formats.tflite_model import SIGNATURE_KEY, read_model
 from edgeconv.signature import Signature
 
-__all__ = ["stamp_model"]
+__all__ = ["pack_model", "stamp_model", "unpack_model"]
 
 _NUMBERED = re.compile(r"(.*?)_?(\d+)")
 
@@ -36,11 +37,8 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
     declared = read_model(path)
     inputs = _match(path, "inputs", declared.inputs, [spec.name for spec in signature.inputs])
     outputs = _match(path, "outputs", declared.outputs, [spec.name for spec in signature.outputs])
-    with path.open("rb") as stream:
-        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = unpack_model(path)
     _rename(model, inputs, outputs, schema)
-    model.buffers = [_take_out(buffer, content) for buffer in model.buffers]
     entries = {METADATA_NAME: write_record(signature, metadata).encode()}
     if METADATA_NAME in declared.metadata or not declared.has_standard_metadata:
         # What another tool wrote there, such as how images are normalized, is more than edgeconv knows.
@@ -48,6 +46,39 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
         entries[STANDARD_NAME] = pack_metadata(name, signature, metadata)
     for name, entry in entries.items():
         _store(model, name, np.frombuffer(entry, np.uint8), schema)
+    pack_model(model, path, metadata)
+
+
+def unpack_model(path: Path) -> Any:  # noqa: ANN401 - untyped library
+    """The tables of a file as the schema's objects; weights are views of the file, as `StoredBuffer`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    with path.open("rb") as stream:
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model.buffers = [_take_out(buffer, content) for buffer in model.buffers]
+    return model
+
+
+def pack_model(
+    model: Any,  # noqa: ANN401 - untyped library
+    path: Path,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write what `unpack_model` read; aside first, so that `path` is as it was on failure.
+
+    Args:
+        model: The tables.
+        path: The file they came from.
+        metadata: What stands in files beside the tables, such as labels.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     aside = path.with_name(f".{path.name}.stamping")
     try:
         write_tflite(aside, model.Pack, model.buffers)

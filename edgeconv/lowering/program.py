@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import torch
@@ -19,7 +18,7 @@ from edgeconv.lowering.interpreter import Interpreter
 from edgeconv.lowering.registry import LoweringRegistry
 from edgeconv.lowering.retracing import run_decompositions
 from edgeconv.lowering.sizes import symbol_names
-from edgeconv.lowering.sources import source_of
+from edgeconv.lowering.sources import count_operators, operator_nodes
 from edgeconv.signature import Signature
 
 __all__ = ["lower_program"]
@@ -80,7 +79,9 @@ def _make_lowerable(program: ExportedProgram, registry: LoweringRegistry) -> Exp
             f"{len(missing)} operators cannot be lowered",
             why="neither a lowering nor a decomposition exists for them",
             hint="try another route (--avoid edge-lowering), or add a lowering",
-            details=_describe(program.graph_module, missing),
+            details=count_operators(
+                node for node in operator_nodes(program.graph_module) if node.target in missing
+            ),
         )
     return program
 
@@ -99,21 +100,13 @@ def _known_nodes(program: ExportedProgram) -> set[fx.Node]:
     return known
 
 
-def _operators(module: fx.GraphModule) -> list[fx.Node]:
-    nodes = [node for node in module.graph.nodes if node.op == "call_function"]
-    for child in module.children():
-        if isinstance(child, fx.GraphModule):
-            nodes += _operators(child)
-    return nodes
-
-
 def _unsupported(
     program: ExportedProgram, registry: LoweringRegistry
 ) -> set[torch._ops.OpOverload]:
     known = _known_nodes(program)
     return {
         node.target
-        for node in _operators(program.graph_module)
+        for node in operator_nodes(program.graph_module)
         if isinstance(node.target, torch._ops.OpOverload)
         and node not in known
         and registry.find(str(node.target)) is None
@@ -130,16 +123,6 @@ def _decomposition(op: torch._ops.OpOverload) -> Callable[..., object] | None:
         return op.decompose
     found: Callable[..., object] | None = torch._decomp.decomposition_table.get(op)
     return found
-
-
-def _describe(module: fx.GraphModule, missing: set[torch._ops.OpOverload]) -> list[str]:
-    lines: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    for node in _operators(module):
-        if node.target in missing:
-            counts[str(node.target)] += 1
-            lines.setdefault(str(node.target), source_of(node).line)
-    return [f"{op} x{count}, first at {lines[op] or '?'}" for op, count in counts.most_common()]
 
 
 def _bind_inputs(program: ExportedProgram, signature: Signature, interpreter: Interpreter) -> None:

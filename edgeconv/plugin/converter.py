@@ -60,7 +60,7 @@ class ConverterSpec:
         lane: Steps of one lane share one worker process, so that its framework is imported once.
         warm: Modules the worker imports while earlier steps still run.
         requires: Import names that must be installed.
-        extra: The extra of edgeconv that installs them.
+        extra: The extra of edgeconv that installs them, or several with commas between.
         environment: None for the host's own interpreter and packages.
         cost: Compared when routes are ranked.
         accepts: Looks at an artifact and says why it cannot be taken, or None; must be light.

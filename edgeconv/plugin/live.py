@@ -21,9 +21,27 @@ if TYPE_CHECKING:
     from edgeconv.errors import EdgeconvError
     from edgeconv.signature import Signature
 
-__all__ = ["LiveCapture", "find_live", "keep_live"]
+__all__ = ["LiveCapture", "ScriptCall", "find_live", "keep_live"]
 
 _KEY = "edgeconv.live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptCall:
+    """How TorchScript, which cannot compile a flat module's Python, calls what the user wrote.
+
+    Attributes:
+        module: The user's own module, or the script it was loaded as.
+        forward: Source of a `forward` in TorchScript: it takes the flat inputs by name, calls `self.module` with them
+            as its user does, and returns a tensor or a flat tuple of tensors; empty if it cannot be written.
+        problem: Why it cannot.
+        is_single: Whether the user's `forward` returns one tensor, and no container of tensors.
+    """
+
+    module: nn.Module
+    forward: str
+    problem: str
+    is_single: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +56,7 @@ class LiveCapture:
         export_error: Why it did.
         examples: Example inputs in the order of the signature.
         signature: Names, dtypes, dims.
+        call: How a script calls the user's module.
     """
 
     program_path: Path
@@ -46,6 +65,7 @@ class LiveCapture:
     export_error: EdgeconvError | None
     examples: tuple[Tensor, ...]
     signature: Signature
+    call: ScriptCall
 
 
 def keep_live(context: MutableMapping[str, object], live: LiveCapture) -> None:

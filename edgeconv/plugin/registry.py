@@ -143,8 +143,8 @@ def is_installed(module: str) -> bool:
 
 
 def install_hint(extras: Iterable[str]) -> str:
-    """The command that installs some extras of edgeconv."""
-    names = sorted({extra for extra in extras if extra})
+    """The command that installs some extras of edgeconv, each of them one or several with commas between."""
+    names = sorted({name for extra in extras for name in extra.split(",") if name})
     return f"pip install 'edgeconv[{','.join(names)}]'" if names else ""
 
 

@@ -61,8 +61,9 @@ def _dependency_problems(spec: ConverterSpec) -> Iterator[str]:
     if spec.requires and not spec.extra and spec.environment is None:
         yield "requires packages, but names no extra that installs them"
     extras = metadata("edgeconv").get_all("Provides-Extra") or []
-    if spec.extra and spec.extra not in extras:
-        yield f"extra '{spec.extra}' is none of edgeconv's: {', '.join(extras)}"
+    for extra in spec.extra.split(",") if spec.extra else ():
+        if extra not in extras:
+            yield f"extra '{extra}' is none of edgeconv's: {', '.join(extras)}"
 
 
 def _entry_problems(spec: ConverterSpec) -> Iterator[str]:

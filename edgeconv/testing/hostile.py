@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import MutableMapping
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -118,6 +119,24 @@ def leave_no_output(request: dict[str, Json], _context: Context) -> dict[str, Js
 def point_elsewhere(_request: dict[str, Json], _context: Context) -> dict[str, Json]:
     """Claim that a file of somebody else is the result."""
     return {"output": "/etc/hostname"}
+
+
+def damage_onnx(request: dict[str, Json], context: Context) -> dict[str, Json]:
+    """Do what the function named by the option `entry` does, then change a number among the weights it wrote."""
+    import numpy as np
+    import onnx
+
+    options = cast("dict[str, Json]", request["options"])
+    module, _, function = str(options["entry"]).partition(":")
+    result = cast("dict[str, Json]", getattr(import_module(module), function)(request, context))
+    path = str(result["output"])
+    model = onnx.load(path)
+    weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = np.array(onnx.numpy_helper.to_array(weight))
+    values.flat[0] += 1
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+    return result
 
 
 def close_streams(_request: dict[str, Json], _context: Context) -> dict[str, Json]:

@@ -18,5 +18,5 @@ SPEC = ConverterSpec(
     cost=Cost(fidelity=1, install_bytes=1_600_000_000, seconds=4.0),
     warm=("tensorflow",),
     requires=("tensorflow", "ai_edge_litert"),
-    extra="tensorflow",
+    extra="tensorflow,tflite",
 )

@@ -40,6 +40,7 @@ from edgeconv_converters.torch_export.prepare import (
     keep_buffers,
     ready_module,
 )
+from edgeconv_converters.torch_export.script_call import describe_call
 from edgeconv_converters.torch_export.trial import Trial
 from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
 
@@ -169,7 +170,15 @@ def _capture(
     )
     _run_trial(trial, bound, outputs, settings)
     signature = _describe(exported, trial)
-    live = _make_live(settings, flat, exported, bound, signature)
+    live = LiveCapture(
+        program_path=settings.output / PROGRAM_NAME,
+        module=flat,
+        program=exported.program,
+        export_error=exported.error,
+        examples=bound.tensors,
+        signature=signature,
+        call=describe_call(module, bound, plan, first),
+    )
     notes = _write(exported.program, trial, signature, settings)
     if context is not None:
         keep_live(context, live)
@@ -195,23 +204,6 @@ def _write(
         if program is not None:
             _save_program(program, signature, settings)
         return notes.result()
-
-
-def _make_live(
-    settings: CaptureSettings,
-    flat: nn.Module,
-    exported: Exported,
-    bound: Bound,
-    signature: Signature,
-) -> LiveCapture:
-    return LiveCapture(
-        program_path=settings.output / PROGRAM_NAME,
-        module=flat,
-        program=exported.program,
-        export_error=exported.error,
-        examples=bound.tensors,
-        signature=signature,
-    )
 
 
 def _run_trial(

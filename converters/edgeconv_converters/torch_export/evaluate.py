@@ -54,8 +54,10 @@ def run_in_float64(
         with torch.no_grad():
             if program is not None:
                 return tuple(_Float64Interpreter(program).run(*wide))
+            # Copied outside of the mode, which would hand the copy storage of another dtype than it asks for.
+            copied = copy.deepcopy(module).double()
             with _Float64Mode():  # type: ignore[no-untyped-call]
-                return tuple(copy.deepcopy(module).double()(*wide))
+                return tuple(copied(*wide))
     except Exception as error:  # noqa: BLE001  a model may fail in float64 in any way
         _LOG.info("the model does not run in float64: %s", error)
         return None

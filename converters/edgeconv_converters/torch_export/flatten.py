@@ -64,7 +64,7 @@ class Bound:
     args_template: tuple[object, ...]
     kwargs_template: Mapping[str, object]
 
-    def rebuild(self, flat: Sequence[Tensor]) -> tuple[tuple[object, ...], dict[str, object]]:
+    def rebuild(self, flat: Sequence[object]) -> tuple[tuple[object, ...], dict[str, object]]:
         """Positional and keyword arguments of `forward` with `flat` in the places of the tensors."""
         args = tuple(_fill(item, flat) for item in self.args_template)
         return args, {name: _fill(item, flat) for name, item in self.kwargs_template.items()}
@@ -174,7 +174,7 @@ class _Leaves:
         return value
 
 
-def _fill(value: object, flat: Sequence[Tensor]) -> object:
+def _fill(value: object, flat: Sequence[object]) -> object:
     if isinstance(value, _Slot):
         return flat[value.index]
     if _is_container(value):

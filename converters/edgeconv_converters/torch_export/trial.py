@@ -20,6 +20,8 @@ from edgeconv_converters.torch_export.refusals import range_refusal, user_lines
 __all__ = ["Ran", "Trial", "run_once", "tolerance"]
 
 _NOISE_CASES = 2
+# A model that PyTorch refused to export may have branches: the more cases, the more of them are taken.
+_NOISE_CASES_WITHOUT_PROGRAM = 8
 # Rounding differs where an operator is fused or split; a wrong program differs by far more than this.
 _STEPS_OF_ROUNDING = 1000.0
 
@@ -85,7 +87,8 @@ class Trial:
         """Random inputs of the example's sizes; those that the model fails on are left out."""
         example = self.ran[0].drawn
         drawer = Drawer(self.signature.inputs, example.inputs, self.seed)
-        for number in range(_NOISE_CASES):
+        count = _NOISE_CASES if self.program is not None else _NOISE_CASES_WITHOUT_PROGRAM
+        for number in range(count):
             drawn = drawer.draw(f"noise_{number}", "noise", example.sizes, number)
             try:
                 self._add(drawn)

@@ -19,7 +19,7 @@ SPECS = (
         cost=Cost(fidelity=0, install_bytes=120_000_000, seconds=4.0),
         warm=("torch",),
         requires=("torch", "onnx", "onnxscript"),
-        extra="onnx",
+        extra="onnx,torch",
     ),
     ConverterSpec(
         id="torch-onnx-torchscript",
@@ -33,6 +33,6 @@ SPECS = (
         cost=Cost(fidelity=1, install_bytes=120_000_000, seconds=0.5),
         warm=("torch",),
         requires=("torch", "onnx", "onnxscript"),
-        extra="onnx",
+        extra="onnx,torch",
     ),
 )

@@ -5,21 +5,23 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
 from edgeconv.formats.torch_export import load_program
-from edgeconv.lowering.retracing import keep_recurrent_operators, run_decompositions
+from edgeconv.lowering.private import without_private_operators
+from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.plugin.live import find_live
+from edgeconv.plugin.live import LiveCapture, find_live
+from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import Signature
+from edgeconv_converters.torch_onnx.unsupported import unconvertible, unsupported
 
 __all__ = ["convert_module", "convert_program"]
 
@@ -35,6 +37,7 @@ def convert_program(
     """Export the captured program `inputs["source"]` to the ONNX file `output`.
 
     Raises:
+        UnsupportedOperatorsError: Operators have no translation; all are listed.
         StepError: The exporter fails.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
@@ -43,7 +46,12 @@ def convert_program(
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else load_program(job.inputs["source"])
-    program = _without_private_operators(program)
+    _check_size(
+        t
+        for t in (*program.state_dict.values(), *program.constants.values())
+        if isinstance(t, torch.Tensor)
+    )
+    program = without_private_operators(program)
     with _quiet(), keep_recurrent_operators():
         try:
             exported = torch.onnx.export(
@@ -55,25 +63,12 @@ def convert_program(
                 custom_translation_table={**TRANSLATIONS},
             )
         except Exception as error:
-            raise _failure("torch.onnx", error) from error
+            refusal = unsupported(program, error, _OPSET) or _failure("torch.onnx", error)
+            raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
     fold_weights(exported.model)
     return _finish(exported.model_proto, job)
-
-
-def _without_private_operators(program: ExportedProgram) -> ExportedProgram:
-    """TorchScript writes convolutions as an operator that the exporter does not know."""
-    private = torch.ops.aten._convolution.default  # noqa: SLF001 - the name is the operator's
-    if not any(node.target is private for node in program.graph.nodes):
-        return program
-    return run_decompositions(program, {private: _convolution})
-
-
-def _convolution(*arguments: object) -> torch.Tensor:
-    """The public operator takes the same arguments without the flags at the end."""
-    result: torch.Tensor = torch.ops.aten.convolution.default(*arguments[:9])
-    return result
 
 
 def convert_module(
@@ -82,6 +77,8 @@ def convert_module(
     """Trace the live module of the capture `inputs["source"]` to the ONNX file `output`.
 
     Raises:
+        CaptureError: The module decides by values of tensors, of which a trace would keep one case.
+        UnsupportedOperatorsError: Operators have no translation; all are listed.
         StepError: The exporter fails, or the module is no longer in memory.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
@@ -91,12 +88,14 @@ def convert_module(
     live = find_live(context, job.inputs["source"] / "model.pt2")
     if live is None:
         raise StepError("the module is not in this process")
+    _check_size((*live.module.parameters(), *live.module.buffers()))
+    script = _trace(live)
     signature = job.signature or live.signature
     stream = io.BytesIO()
     with _quiet(), torch.no_grad():
         try:
             torch.onnx.export(
-                live.module,
+                script,
                 live.examples,
                 stream,  # type: ignore[arg-type]  # the stub knows paths only
                 dynamo=False,
@@ -106,8 +105,44 @@ def convert_module(
                 dynamic_axes=_dynamic_axes(signature),
             )
         except Exception as error:
-            raise _failure("torch.onnx (TorchScript)", error) from error
+            refusal = unconvertible(script, error, _TORCHSCRIPT_OPSET)
+            raise refusal or _failure("torch.onnx (TorchScript)", error) from error
     return _finish(onnx.load_from_string(stream.getvalue()), job)
+
+
+def _trace(live: LiveCapture) -> torch.jit.ScriptModule:
+    """The trace to export. Left to trace by itself, the exporter calls no module that is a script already."""
+    with _quiet():
+        traced = trace_live(live)
+    if not traced.decisions:
+        return traced.script
+    if live.export_error is not None:
+        raise live.export_error
+    raise StepError(
+        "torch.onnx (TorchScript) would export one of several paths",
+        why="the model decides by values of tensors",
+        details=traced.decisions,
+    )
+
+
+def _check_size(tensors: Iterable[torch.Tensor]) -> None:
+    """Refuse what cannot become one file before it is copied several times in memory.
+
+    Raises:
+        ConversionError: The weights alone are larger than a file can be.
+    """
+    sizes = {tensor.data_ptr(): tensor.nbytes for tensor in tensors}
+    total = sum(sizes.values())
+    if total > _MAX_INLINE_BYTES:
+        raise _too_large(total)
+
+
+def _too_large(size_bytes: int) -> ConversionError:
+    return ConversionError(
+        "the model is larger than an ONNX file can be",
+        why=f"{size_bytes} bytes, and a protocol buffer ends at 2 GB",
+        hint="ask for another format, or for the model in half precision",
+    )
 
 
 def _failure(tool: str, error: Exception) -> StepError:
@@ -144,10 +179,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
     _strip_source_paths(model)
     model.graph.name = job.name
     if model.ByteSize() > _MAX_INLINE_BYTES:
-        raise ConversionError(
-            "the model is larger than an ONNX file can be",
-            why=f"{model.ByteSize()} bytes, and a protocol buffer ends at 2 GB",
-        )
+        raise _too_large(model.ByteSize())
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     details: dict[str, Json] = {
         "ir_version": model.ir_version,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import MutableMapping
 
 import torch
-from torch import nn
 
 from edgeconv.errors import StepError
 from edgeconv.formats.torchscript import save_script
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
+from edgeconv.plugin.tracing import trace_live
+from edgeconv_converters.torchscript.scripting import script_module, with_forward
 
 __all__ = ["convert"]
 
@@ -38,28 +38,54 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
 
 
 def _make(live: LiveCapture) -> tuple[str, torch.jit.ScriptModule]:
-    """Tracing follows what an exported program does; a module that torch.export refused has control flow."""
-    if live.program is not None:
-        return "trace", _trace(live)
-    inner = getattr(live.module, "module", live.module)
-    try:
-        return "script", torch.jit.freeze(torch.jit.script(inner))
-    except Exception as error:
-        raise StepError(
-            "torch.jit can neither trace nor script the model",
-            why=str(error).strip().partition("\n")[0],
-        ) from error
+    """Trace or script, whichever keeps what the model does.
+
+    What torch.export took has one path, which a trace records. What it refused is scripted, and traced only where the
+    tracer saw no decision.
+    """
+    ways = [("trace", _trace), ("script", _script)]
+    problems: list[StepError] = []
+    for name, make in ways if live.program is not None else reversed(ways):
+        try:
+            return name, make(live)
+        except StepError as error:
+            problems.append(error)
+    raise _refusal(problems)
+
+
+def _script(live: LiveCapture) -> torch.jit.ScriptModule:
+    return script_module(live.call)
 
 
 def _trace(live: LiveCapture) -> torch.jit.ScriptModule:
-    module: nn.Module = live.module
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what tracing warns of, verification finds or clears
-            traced = torch.jit.trace(module, live.examples, check_trace=False)  # type: ignore[no-untyped-call]
-            frozen: torch.jit.ScriptModule = torch.jit.freeze(traced.eval())
-    except Exception as error:
+    traced = trace_live(live)
+    if traced.decisions:
         raise StepError(
-            "torch.jit.trace fails", why=str(error).strip().partition("\n")[0]
-        ) from error
-    return frozen
+            "torch.jit.trace would record one of several paths",
+            why="the model decides by values of tensors",
+            details=traced.decisions,
+        )
+    try:
+        return with_forward(traced.script, _flat_forward(live))
+    except RuntimeError as error:
+        why = str(error).strip().partition("\n")[0]
+        raise StepError("torch.jit.freeze fails", why=why) from error
+
+
+def _flat_forward(live: LiveCapture) -> str:
+    """The source of a forward around the traced module, which returns a tuple in any case."""
+    names = [spec.name for spec in live.signature.inputs]
+    return (
+        f"def forward(self, {', '.join(f'{name}: Tensor' for name in names)}):\n"
+        f"    return self.module({', '.join(names)}){'[0]' if live.call.is_single else ''}\n"
+    )
+
+
+def _refusal(problems: list[StepError]) -> StepError:
+    """One error for both ways."""
+    return StepError(
+        "torch.jit can neither trace nor script the model",
+        why="; ".join(f"{error.message}: {error.why}" for error in problems),
+        hint=next((error.hint for error in problems if error.hint), ""),
+        details=list(dict.fromkeys(line for error in problems for line in error.details)),
+    )

@@ -1,0 +1,72 @@
+"""Records a live module as TorchScript, and tells whether the recording left out what the module does for other values.
+
+A trace holds the one path that the example took. Of a model that torch.export took, that is all there is, since it takes
+no model that branches on the values of tensors. Of any other model it may be a part; then PyTorch's tracer has seen a
+tensor become a Python value, and the trace must not be believed.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.errors import StepError
+
+if TYPE_CHECKING:
+    import torch
+
+    from edgeconv.plugin.live import LiveCapture
+
+__all__ = ["Traced", "trace_live"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """A trace.
+
+    Attributes:
+        script: Takes the inputs flat and returns a flat tuple of outputs; in eval mode.
+        decisions: `file:line: code` of the user's lines that turned a tensor into a Python value, where no exported
+            program proves that nothing was decided by it: with any of these, the trace is one of several paths.
+    """
+
+    script: torch.jit.ScriptModule
+    decisions: tuple[str, ...]
+
+
+def trace_live(live: LiveCapture) -> Traced:
+    """Trace the flat module with its example inputs.
+
+    Raises:
+        StepError: The tracer fails.
+    """
+    import torch
+    from torch.jit._trace import TracerWarning
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TracerWarning)
+            script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+                live.module, live.examples, check_trace=False
+            ).eval()
+    except Exception as error:
+        raise StepError(
+            "torch.jit.trace fails", why=str(error).strip().partition("\n")[0]
+        ) from error
+    seen = [item for item in caught if issubclass(item.category, TracerWarning)]
+    decisions = () if live.program is not None else _places(seen, Path(torch.__file__).parent)
+    return Traced(script=script, decisions=decisions)
+
+
+def _places(caught: Iterable[warnings.WarningMessage], pytorch: Path) -> tuple[str, ...]:
+    """The user's lines, each once; PyTorch's own where there are no others."""
+    places = {(item.filename, item.lineno): None for item in caught}
+    own = [place for place in places if not place[0].startswith(f"{pytorch}{os.sep}")]
+    return tuple(
+        f"{file}:{line}: {linecache.getline(file, line).strip()}" for file, line in own or places
+    )
