@@ -155,8 +155,9 @@ def test_a_script_is_converted_with_its_batch_dynamic(convert: Entry, tmp_path: 
     built = build_source(parse_model(str(path)))
     dynamic = {"image": {0: "N"}}
     model = capture(built.module, (draw(2, 3, 8, 8),), tmp_path / "capture", dynamic=dynamic)
-    outputs = [tmp_path / "first.tflite", tmp_path / "second.tflite"]
+    outputs = [tmp_path / folder / "net.tflite" for folder in ("first", "second")]
     for output in outputs:
+        output.parent.mkdir()
         model.convert(convert, output, source=model.folder / "model.pt2")
     assert model.verify(outputs[0], "tflite").passed
     first, second = (output.read_bytes() for output in outputs)

@@ -99,8 +99,9 @@ def test_names_dtypes_and_metadata_are_the_models(net: Model, tflite: Path) -> N
 def test_it_converts_the_same_way_twice(
     net: Model, savedmodel: Path, tflite: Path, convert: Entry, tmp_path: Path
 ) -> None:
-    net.convert(convert, tmp_path / "again.tflite", source=savedmodel)
-    assert (tmp_path / "again.tflite").read_bytes() == tflite.read_bytes()
+    again = tmp_path / tflite.name
+    net.convert(convert, again, source=savedmodel)
+    assert again.read_bytes() == tflite.read_bytes()
 
 
 def test_a_damaged_weight_fails_verification(net: Model, tmp_path: Path, tflite: Path) -> None:

@@ -28,6 +28,7 @@ from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, 
 from edgeconv_converters.torch_export.export import Exported, ExportRequest, export_program
 from edgeconv_converters.torch_export.flatten import (
     Bound,
+    FlatModule,
     bind_inputs,
     flatten_outputs,
     make_flat_module,
@@ -151,23 +152,7 @@ def _capture(
     plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
     flat = make_flat_module(module, bound, plan)
     outputs = check_repeatable(flat, bound, settings.seed)
-    request = ExportRequest(
-        module=flat,
-        examples=bound.tensors,
-        names=bound.names,
-        shapes=shapes.shapes,
-        dims=shapes.dims,
-        bounded=shapes.bounded,
-    )
-    exported = export_program(request)
-    trial = Trial(
-        module=flat,
-        program=None if exported.program is None else exported.program.module(),
-        signature=replace(request.signature(), dims=exported.dims),
-        output_names=plan.names,
-        bounded=shapes.bounded,
-        seed=settings.seed,
-    )
+    exported, trial = _export(flat, bound, shapes, plan.names, settings.seed)
     _run_trial(trial, bound, outputs, settings)
     signature = _describe(exported, trial)
     live = LiveCapture(
@@ -191,6 +176,34 @@ def _capture(
         source_digest=_digest(module, settings.sources),
         warnings=(*dropped, *trial.notes, *notes),
     )
+
+
+def _export(
+    flat: FlatModule,
+    bound: Bound,
+    shapes: InputShapes,
+    output_names: tuple[str, ...],
+    seed: int,
+) -> tuple[Exported, Trial]:
+    """The program, and module and program side by side, ready to be run on case after case."""
+    request = ExportRequest(
+        module=flat,
+        examples=bound.tensors,
+        names=bound.names,
+        shapes=shapes.shapes,
+        dims=shapes.dims,
+        bounded=shapes.bounded,
+    )
+    exported = export_program(request)
+    trial = Trial(
+        module=flat,
+        program=None if exported.program is None else exported.program.module(),
+        signature=replace(request.signature(), dims=exported.dims),
+        output_names=output_names,
+        bounded=shapes.bounded,
+        seed=seed,
+    )
+    return exported, trial
 
 
 def _write(
