@@ -19,7 +19,11 @@ from edgeconv_converters.torch_export.build import build_source
 from edgeconv_converters.torch_export.worker import capture
 from tests.conftest import Delivered
 
-pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("artifacts"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 def _signature(model: Path, output: Path, *inputs: str) -> Signature:

@@ -57,7 +57,6 @@ def test_the_host_of_a_cached_run_imports_no_framework(tmp_path: Path) -> None:
     "changes",
     [
         {"seed": 7},
-        {"metadata": {"author": "Ada"}},
         {"name": "other"},
     ],
 )
@@ -68,6 +67,12 @@ def test_what_every_step_depends_on(desk: Desk, changes: dict[str, object]) -> N
         for record in desk.run(desk.request("onnx", **changes)).steps
         if record.step.kind != "verify"
     )
+
+
+def test_another_author_means_another_artifact_of_the_same_capture(desk: Desk) -> None:
+    desk.convert("onnx")
+    again = desk.run(desk.request("onnx", metadata={"author": "Ada"}))
+    assert hits(again)[:2] == [True, False]
 
 
 def test_a_changed_model_is_captured_again(desk: Desk) -> None:
