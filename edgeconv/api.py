@@ -23,7 +23,7 @@ from edgeconv.conversion import (
     make_request,
     run_request,
 )
-from edgeconv.errors import EdgeconvError, InvalidInputError
+from edgeconv.errors import EdgeconvError, InvalidInputError, UsageError
 from edgeconv.examination import verify_artifact
 from edgeconv.execute.in_process import InProcessLane
 from edgeconv.execute.records import Outcome, Step, StepRecord
@@ -243,6 +243,7 @@ def convert(
     Raises:
         ConversionError: Every route to a format failed. What succeeded is in `out` all the same.
         ValidationError: A format's artifacts do not compute what the model computes.
+        UsageError: The metadata is not text.
         OutputError: `out` cannot be written; nothing was done.
 
     Example:
@@ -294,6 +295,11 @@ def _request(
     avoid: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> ConversionRequest:
+    for key, text in (metadata or {}).items():
+        if not (isinstance(key, str) and isinstance(text, str)):
+            raise UsageError(
+                f"metadata '{key}' is no text", why=f"it is {text!r}", hint="use str()"
+            )
     if model.options is not None:
         request = make_request(model.options)
     else:

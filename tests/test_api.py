@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import edgeconv as ec
+from edgeconv.errors import UsageError
 
 
 def test_every_public_name_resolves() -> None:
@@ -135,3 +136,11 @@ def test_a_capture_that_fails_leaves_nothing(
     with pytest.raises(ec.InvalidInputError):
         ec.capture(torch.nn.Linear(4, 2), (torch.randn(1, 5),))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    factory = tmp_path / "net.py"
+    factory.touch()
+    metadata = {"version": 3}
+    with pytest.raises(UsageError, match="metadata 'version' is no text"):
+        ec.convert(f"{factory}:build", out=tmp_path / "out", metadata=metadata)  # type: ignore[arg-type]

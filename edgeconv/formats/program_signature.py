@@ -28,6 +28,9 @@ _DTYPES: Mapping[int, DType] = {
     11: DType.COMPLEX128,
     12: DType.BOOL,
     13: DType.BFLOAT16,
+    28: DType.UINT16,
+    34: DType.UINT32,
+    35: DType.UINT64,
 }
 
 

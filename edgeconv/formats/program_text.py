@@ -17,7 +17,7 @@ _NAME = re.compile(r"\w*")
 # Names of weights and modules may be any text, which PyTorch puts between quotes.
 _QUOTED = re.compile(r"[^'\"\\\n\r]*")
 _TREE = re.compile(r"[\w\s.,:\[\]{}\"\-/]*")
-_SIZE_OPERATOR = re.compile(r"torch\.(_sym_sqrt|sym_\w+)|math\.\w+")
+_SIZE_OPERATOR = re.compile(r"torch\.(_sym_sqrt|sym_\w+)|math\.[a-z]\w*")
 _PYTHON_OPERATOR = re.compile(
     r"_operator\.(abs|add|sub|mul|floordiv|truediv|mod|pow|neg|pos|lshift|rshift|and_|or_|not_"
     r"|eq|ne|lt|le|gt|ge|getitem)"
@@ -38,6 +38,7 @@ _SIZE_FUNCTION = re.compile(
 )
 _SIZE_TEXT = re.compile(r"[\w.+-]*")
 _GUARD_METHODS = frozenset({"size", "stride", "storage_offset", "dim", "numel"})
+_MATH = frozenset(name for name in vars(math) if not name.startswith("_"))
 _GUARD_NAMES = frozenset({"L", "math", "inf"})
 
 
@@ -52,6 +53,7 @@ def find_code(model: Mapping[str, _Json]) -> list[str]:
 
 
 def _walk(value: _Json) -> Iterator[str]:
+    """Every text under a key that is checked, wherever it stands; PyTorch takes nothing but text there."""
     if isinstance(value, list):
         for item in value:
             yield from _walk(item)
@@ -139,9 +141,7 @@ def _accepts_in_guard(node: ast.AST) -> bool:
         return not node.keywords and isinstance(node.func, ast.Name | ast.Attribute)
     if isinstance(node, ast.Attribute):
         return node.attr in _GUARD_METHODS or (
-            isinstance(node.value, ast.Name)
-            and node.value.id == "math"
-            and hasattr(math, node.attr)
+            isinstance(node.value, ast.Name) and node.value.id == "math" and node.attr in _MATH
         )
     if isinstance(node, ast.Constant):
         return not isinstance(node.value, str) or _QUOTED.fullmatch(node.value) is not None

@@ -96,13 +96,19 @@ def _run(
     """Run all cases; returns what is wrong besides the values."""
     if not reference.cases:
         return ["there is no case to compare"]
-    problems: list[str] = []
-    for case in reference.cases:
-        problems += _run_case(session, case, comparisons)
+    found = [_run_case(session, case, comparisons) for case in reference.cases]
+    problems = _shorten([problem for problems in found for problem in problems])
     failed = [name for name, each in comparisons.items() if not each.metrics().passed]
     if failed and not problems:
         problems += _find_exchanged(session, reference, failed)
     return problems
+
+
+def _shorten(problems: list[str]) -> list[str]:
+    """The first problem with a case, and how many more there are: one cause fails many cases."""
+    if len(problems) < 3:
+        return problems
+    return [problems[0], f"{len(problems) - 1} more problems like this"]
 
 
 def _run_case(session: Session, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:

@@ -12,14 +12,19 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
 from edgeconv.errors import UsageError
+from edgeconv.formats import load_handler
 from edgeconv.plugin import Job, Json
-from edgeconv.signature import Signature
+from edgeconv.signature import DType, Signature
 from edgeconv.source import parse_inputs, parse_model
 from edgeconv_converters.torch_export.build import build_source
 from edgeconv_converters.torch_export.worker import capture
 from tests.conftest import Delivered
 
-pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("artifacts"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 def _signature(model: Path, output: Path, *inputs: str) -> Signature:
@@ -102,6 +107,22 @@ def test_a_program_without_dynamic_dims_has_none(tmp_path: Path) -> None:
     found = _signature(path, tmp_path / "capture")
     assert found.dims == ()
     assert [spec.shape for spec in found.inputs] == [(2, 4), (2, 10)]
+
+
+class Same(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+def test_every_dtype_of_a_program_is_read(tmp_path: Path, dtype: DType) -> None:
+    """The numbers in the file are PyTorch's own, which wrote it."""
+    path = tmp_path / "same.pt2"
+    example = torch.zeros(3, dtype=getattr(torch, dtype.value))
+    torch.export.save(torch.export.export(Same(), (example,)), path)
+    found = load_handler("torch-export").read_signature(path)
+    assert [str(spec) for spec in found.inputs] == [f"x:{dtype}[3]"]
+    assert [str(spec) for spec in found.outputs] == [f"output:{dtype}[3]"]
 
 
 def test_another_format_does_not_enter_here(tmp_path: Path) -> None:

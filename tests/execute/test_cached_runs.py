@@ -69,10 +69,10 @@ def test_what_every_step_depends_on(desk: Desk, changes: dict[str, object]) -> N
     )
 
 
-def test_what_is_stored_in_artifacts_does_not_matter_to_the_capture(desk: Desk) -> None:
+def test_another_author_means_another_artifact_of_the_same_capture(desk: Desk) -> None:
     desk.convert("onnx")
-    outcome = desk.run(desk.request("onnx", metadata={"author": "Ada"}))
-    assert hits(outcome)[:2] == [True, False]
+    again = desk.run(desk.request("onnx", metadata={"author": "Ada"}))
+    assert hits(again)[:2] == [True, False]
 
 
 def test_a_changed_model_is_captured_again(desk: Desk) -> None:

@@ -25,6 +25,7 @@ from tests.formats.models import MODELS, Port
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    pytest.mark.xdist_group("artifacts"),
     pytest.mark.filterwarnings("ignore"),
 ]
 

@@ -23,6 +23,7 @@ from tests.conftest import Delivered
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    pytest.mark.xdist_group("artifacts"),
     pytest.mark.filterwarnings("ignore"),
 ]
 

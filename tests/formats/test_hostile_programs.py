@@ -172,6 +172,17 @@ def _parameter_name(program: Path, marker: Path) -> Changes:
     return {MODEL: text.encode(), WEIGHTS: weights.encode()}
 
 
+def _hidden_operator(program: Path, marker: Path) -> Changes:
+    """In the arguments by name of a call, under a name that elsewhere holds free text."""
+
+    def edit(model: Json) -> None:
+        node = model["graph_module"]["graph"]["nodes"][0]
+        hidden = {"metadata": {"as_operator": "torch.os.mkdir"}}
+        node["inputs"].append({"name": "x", "arg": {"as_string_to_argument": hidden}, "kind": 2})
+
+    return _edit(program, edit)
+
+
 def _file_operator(program: Path, marker: Path) -> Changes:
     def edit(model: Json) -> None:
         node = model["graph_module"]["graph"]["nodes"][0]
@@ -228,7 +239,14 @@ RUNS_IN_PYTORCH = [
     _parameter_name,
     _file_operator,
 ]
-OTHERS = [_argument_name, _operator, _module_to_import, _factory_to_import, _compiled_library]
+OTHERS = [
+    _argument_name,
+    _operator,
+    _hidden_operator,
+    _module_to_import,
+    _factory_to_import,
+    _compiled_library,
+]
 Attack = Callable[[Path, Path], Changes]
 
 

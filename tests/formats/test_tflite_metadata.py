@@ -26,6 +26,8 @@ from edgeconv.formats.tflite_metadata import STANDARD_NAME, pack_metadata, read_
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 from tests.conftest import Delivered
 
+pytestmark = [pytest.mark.xdist_group("artifacts"), pytest.mark.filterwarnings("ignore")]
+
 # Of https://github.com/google-ai-edge/mediapipe, mediapipe/tasks/metadata/metadata_schema.fbs, without comments.
 SCHEMA = """
 table AssociatedFile { name:string; description:string; type:byte; locale:string; version:string; }
@@ -152,9 +154,6 @@ def test_a_damaged_buffer_is_told(content: bytes) -> None:
 def _entries(path: Path) -> dict[str, bytes]:
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
     return {e.name.decode(): bytes(model.buffers[e.buffer].data) for e in model.metadata}
-
-
-pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture

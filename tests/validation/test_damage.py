@@ -20,6 +20,7 @@ from tests.validation.rebuild import rebuild
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    pytest.mark.xdist_group("artifacts"),
     pytest.mark.filterwarnings("ignore"),
 ]
 

@@ -152,6 +152,17 @@ def test_a_case_that_does_not_run_is_a_problem(artifact: Path, reference: Refere
     assert any(p.startswith("case 'batch_5' {'N': 5} does not run") for p in verdict.problems)
 
 
+def test_one_cause_that_fails_many_cases_is_told_once(artifact: Path, reference: Reference) -> None:
+    model = onnx.load(artifact)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 9
+    onnx.save(model, artifact)
+    verdict = verify_artifact(artifact, "onnx", reference)
+    assert len(verdict.problems) == 3
+    assert verdict.problems[0] == "'x' is fixed to 9 on axis 0, not N"
+    assert verdict.problems[1].startswith("case 'batch_2' {'N': 2} does not run")
+    assert verdict.problems[2] == "2 more problems like this"
+
+
 def test_what_its_runtime_refuses_has_failed(artifact: Path, reference: Reference) -> None:
     model = onnx.load(artifact)
     model.graph.node[0].op_type = "Nothing"
