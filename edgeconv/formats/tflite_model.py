@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +167,12 @@ def _read_map(entries: Iterable[Any]) -> list[tuple[str, int]]:
 
 
 def _in_order(named: list[tuple[str, int]], order: Sequence[int]) -> tuple[tuple[str, int], ...]:
-    positions = {index: position for position, index in reversed(list(enumerate(order)))}
-    return tuple(sorted(named, key=lambda item: positions.get(item[1], len(order))))
+    """Names in the subgraph's order; several of one tensor take its places one after the other."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for position, index in enumerate(order):
+        places[index].append(position)
+    found = [(places[index].pop(0) if places[index] else len(order)) for _, index in named]
+    return tuple(item for _, item in sorted(zip(found, named, strict=True), key=itemgetter(0)))
 
 
 def _tensor_names(graph: Any, indices: Sequence[int]) -> tuple[tuple[str, int], ...]:  # noqa: ANN401

@@ -50,7 +50,7 @@ class _Tokens(nn.Module):
         tokens = torch.cat([self.first.expand(ids.shape[0], -1, -1), tokens], 1)
         weights = torch.softmax(tokens @ tokens.transpose(1, 2), -1)
         mixed = self.norm(self.mix(weights @ tokens)) * gain
-        return {"tokens": mixed, "best": mixed[:, 0].argmax(-1)}
+        return {"tokens": mixed, "best": mixed[:, 0].argmax(-1), "again": mixed}
 
 
 def _capture_tokens(folder: Path, longest: int | None) -> Model:
@@ -87,6 +87,7 @@ def test_names_dtypes_and_metadata_are_the_models(tokens: Model, tflite: Path) -
     assert [str(spec) for spec in signature.outputs] == [
         "tokens:float32[N,S + 1,8]",
         "best:int64[N]",
+        "again:float32[N,S + 1,8]",
     ]
     assert handler.read_metadata(tflite)["author"] == "Ada"
     assert [path.name for path in tflite.parent.iterdir()] == ["tokens.tflite"]

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
 
 class _Net(nn.Module):
-    """The outputs are not in the order of their names, and one input is named as an inner tensor might be."""
+    """Outputs are not in the order of their names, two are the same, and an input is named as an inner tensor might be."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,8 @@ class _Net(nn.Module):
 
     def forward(self, image: Tensor, ids: Tensor, add: Tensor) -> dict[str, Tensor]:
         pooled = torch.relu(self.conv(image)).mean((2, 3)) + self.words(ids).sum(1)
-        return {"logits": self.classify(pooled) + add, "best": pooled.argmax(-1)}
+        logits = self.classify(pooled) + add
+        return {"logits": logits, "best": pooled.argmax(-1), "again": logits}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_names_dtypes_and_metadata_are_the_models(net: Model, tflite: Path) -> N
         "ids:int64[N,S]",
         "add:float32[5]",
     ]
-    assert [spec.name for spec in signature.outputs] == ["logits", "best"]
+    assert [spec.name for spec in signature.outputs] == ["logits", "best", "again"]
     assert signature.outputs[1].dtype == "int64"
     assert handler.read_metadata(tflite)["author"] == "Ada"
 
@@ -111,6 +112,33 @@ def test_a_damaged_weight_fails_verification(net: Model, tmp_path: Path, tflite:
     content[content.index(weight) + 3] ^= 1  # a bit of the first number's exponent
     (tmp_path / "damaged.tflite").write_bytes(content)
     assert not net.verify(tmp_path / "damaged.tflite", "tflite").passed
+
+
+class _Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, motion: Tensor) -> Tensor:
+        states, _ = self.lstm(motion)
+        last: Tensor = states[:, -1]
+        return last
+
+
+def test_a_loop_over_any_number_of_steps_is_converted(
+    tensorflow: ModuleType, convert: Entry, tmp_path: Path
+) -> None:
+    from edgeconv_converters.edge_graph_savedmodel.worker import convert as write_savedmodel
+
+    torch.manual_seed(0)
+    dynamic = {"motion": {0: "N", 1: "T"}}
+    model = capture(_Recurrent(), (draw(2, 9, 3),), tmp_path / "capture", dynamic=dynamic)
+    graph, saved = tmp_path / "net.edge.safetensors", tmp_path / "net.savedmodel"
+    model.convert(lower, graph, source=model.folder / "model.pt2")
+    model.convert(write_savedmodel, saved, source=graph)
+    model.convert(convert, tmp_path / "net.tflite", source=saved)
+    assert len({case.sizes["T"] for case in model.reference.cases}) > 2
+    assert model.verify(tmp_path / "net.tflite", "tflite").passed
 
 
 def _save(function: Callable[[tf.Tensor], tf.Tensor], path: Path) -> Job:

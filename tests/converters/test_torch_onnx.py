@@ -153,6 +153,25 @@ def test_a_branch_of_a_script_is_kept(tmp_path: Path) -> None:
     assert model.verify(tmp_path / "net.onnx", "onnx").passed
 
 
+class _Careless(nn.Module):
+    def forward(self, first: Tensor, unused: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        return first + last, first
+
+
+@_BOTH
+def test_an_input_that_nothing_reads_keeps_its_place(
+    tmp_path: Path, export: Export, opset: int
+) -> None:
+    examples = (draw(2, 3), torch.ones(2, 4, dtype=torch.int64), draw(2, 3))
+    dynamic = {name: {0: "N"} for name in ("first", "unused", "last")}
+    model = capture(_Careless(), examples, tmp_path / "capture", dynamic=dynamic)
+    export(model, tmp_path / "net.onnx")
+    signature = load_handler("onnx").read_signature(tmp_path / "net.onnx")
+    assert str(signature.inputs[1]) == "unused:int64[N,4]"
+    verdict = model.verify(tmp_path / "net.onnx", "onnx")
+    assert verdict.passed, verdict.summary()
+
+
 class _Special(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = torch.special.bessel_j0(x) + torch.special.bessel_j0(x * 2)

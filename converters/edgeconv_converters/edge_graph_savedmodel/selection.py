@@ -43,14 +43,24 @@ def _one_hot(call: Call) -> tf.Tensor:
 
 def _update_slice(call: Call) -> tf.Tensor:
     x, update = call.input(0), call.input(1)
+    begin = tf.cast(call.input(2), tf.int32)
+    whole, part = (tensor.shape for tensor in call.node.inputs[:2] if tensor is not None)
+    if whole[1:] == part[1:] and isinstance(part[0], int):
+        return _update_rows(x, update, begin[0], part[0])
     extent = tf.shape(update)
     # As TFLite does, a start that would lead past the end is moved back.
-    last = tf.shape(x) - extent
-    begin = tf.clip_by_value(tf.cast(call.input(2), tf.int32), 0, last)
+    begin = tf.clip_by_value(begin, 0, tf.shape(x) - extent)
     strides = tf.ones_like(begin)
     return tf.raw_ops.TensorStridedSliceUpdate(
         input=x, begin=begin, end=begin + extent, strides=strides, value=update
     )
+
+
+def _update_rows(x: tf.Tensor, update: tf.Tensor, begin: tf.Tensor, count: int) -> tf.Tensor:
+    """Replace rows by scattering, which TFLiteConverter and TensorFlow.js can do as well."""
+    begin = tf.maximum(tf.minimum(begin, tf.shape(x)[0] - count), 0)
+    rows = tf.reshape(begin, [1, 1]) if count == 1 else (begin + tf.range(count))[:, tf.newaxis]
+    return tf.tensor_scatter_nd_update(x, rows, update)
 
 
 TRANSLATIONS: Mapping[str, Translation] = {

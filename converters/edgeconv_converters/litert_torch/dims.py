@@ -101,21 +101,31 @@ def free_dims(path: Path, variants: Sequence[Variant], shapes: Sequence[Sequence
         for variant, other in zip(variants, others, strict=True)
         if outline(other) != outline(model)
     ]
-    for index in range(0 if problems else len(model.subgraphs)):
+    if problems:
+        raise _refusal(
+            variants, problems, "give --input fixed sizes, or let another route have the model"
+        )
+    for index in range(len(model.subgraphs)):
         problems += _Subgraph(model, others, variants, index).free()
     if problems:
-        names = ", ".join(f"'{variant.dim}'" for variant in variants)
-        raise StepError(
-            f"litert-torch cannot keep {names} dynamic",
-            kind=FailureKind.UNSUPPORTED_OPS,
-            why="it converts at fixed sizes, and what it writes depends on them",
-            hint="give the dims a range in --input, such as S=1..128, or fixed sizes",
-            details=list(dict.fromkeys(problems))[:_MAX_DETAILS],
+        raise _refusal(
+            variants, problems, "give the dims a range in --input, such as S=1..128, or fixed sizes"
         )
     graph = model.subgraphs[0]
     for index, shape in zip(graph.inputs, shapes, strict=True):
         graph.tensors[index].shape = list(shape)
     pack_model(model, path)
+
+
+def _refusal(variants: Sequence[Variant], problems: Sequence[str], hint: str) -> StepError:
+    names = ", ".join(f"'{variant.dim}'" for variant in variants)
+    return StepError(
+        f"litert-torch cannot keep {names} dynamic",
+        kind=FailureKind.UNSUPPORTED_OPS,
+        why="it converts at fixed sizes, and what it writes depends on them",
+        hint=hint,
+        details=list(dict.fromkeys(problems))[:_MAX_DETAILS],
+    )
 
 
 class _Subgraph:

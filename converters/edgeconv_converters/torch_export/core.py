@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from edgeconv.errors import OutputError
 from edgeconv.formats.handler import Array
 from edgeconv.formats.record import RECORD_NAME, write_record
-from edgeconv.plugin.live import LiveCapture, keep_live
+from edgeconv.plugin.live import LiveCapture, ScriptCall, keep_live
 from edgeconv.signature import Signature
 from edgeconv.validation.samples import fit_samples, read_samples
 from edgeconv_converters.torch_export.bundle import write_reference
@@ -155,15 +155,8 @@ def _capture(
     exported, trial = _export(flat, bound, shapes, plan.names, settings.seed)
     _run_trial(trial, bound, outputs, settings)
     signature = _describe(exported, trial)
-    live = LiveCapture(
-        program_path=settings.output / PROGRAM_NAME,
-        module=flat,
-        program=exported.program,
-        export_error=exported.error,
-        examples=bound.tensors,
-        signature=signature,
-        call=describe_call(module, bound, plan, first),
-    )
+    call = describe_call(module, bound, plan, first)
+    live = _make_live(settings, trial, exported, signature, call)
     notes = _write(exported.program, trial, signature, settings)
     if context is not None:
         keep_live(context, live)
@@ -217,6 +210,24 @@ def _write(
         if program is not None:
             _save_program(program, signature, settings)
         return notes.result()
+
+
+def _make_live(
+    settings: CaptureSettings,
+    trial: Trial,
+    exported: Exported,
+    signature: Signature,
+    call: ScriptCall,
+) -> LiveCapture:
+    return LiveCapture(
+        program_path=settings.output / PROGRAM_NAME,
+        module=trial.module,
+        program=exported.program,
+        export_error=exported.error,
+        examples=trial.ran[0].inputs,
+        signature=signature,
+        call=call,
+    )
 
 
 def _run_trial(

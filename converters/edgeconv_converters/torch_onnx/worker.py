@@ -20,7 +20,7 @@ from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
-from edgeconv.signature import Signature
+from edgeconv.signature import DType, Signature
 from edgeconv_converters.torch_onnx.unsupported import unconvertible, unsupported
 
 __all__ = ["convert_module", "convert_program"]
@@ -29,6 +29,8 @@ __all__ = ["convert_module", "convert_program"]
 _OPSET = 18
 _TORCHSCRIPT_OPSET = 17
 _MAX_INLINE_BYTES = 2**31 - 2**20
+# What ONNX does not name as everyone does.
+_ONNX_NAMES = {DType.FLOAT32: "FLOAT", DType.FLOAT64: "DOUBLE"}
 
 
 def convert_program(
@@ -107,7 +109,23 @@ def convert_module(
         except Exception as error:
             refusal = unconvertible(script, error, _TORCHSCRIPT_OPSET)
             raise refusal or _failure("torch.onnx (TorchScript)", error) from error
-    return _finish(onnx.load_from_string(stream.getvalue()), job)
+    model = onnx.load_from_string(stream.getvalue())
+    _add_unused_inputs(model, signature)
+    return _finish(model, job)
+
+
+def _add_unused_inputs(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a protocol buffer
+    """Give the graph back the inputs that nothing reads: this exporter drops them."""
+    import onnx
+
+    written = {value.name: value for value in model.graph.input}
+    del model.graph.input[:]
+    for spec in signature.inputs:
+        dtype = onnx.TensorProto.DataType.Value(_ONNX_NAMES.get(spec.dtype, spec.dtype.upper()))
+        shape = [size if isinstance(size, int) else str(size) for size in spec.shape]
+        unused = onnx.helper.make_tensor_value_info(spec.name, dtype, shape)
+        model.graph.input.append(written.pop(spec.name, unused))
+    model.graph.input.extend(written.values())
 
 
 def _trace(live: LiveCapture) -> torch.jit.ScriptModule:
