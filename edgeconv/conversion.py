@@ -7,6 +7,7 @@ and the report, which is written into the output folder beside the artifacts.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from edgeconv.errors import (
     EdgeconvError,
     InvalidInputError,
+    NoRouteError,
     OutputError,
     UnsafeInputError,
     UsageError,
@@ -27,7 +29,7 @@ from edgeconv.execute.records import Listener, Outcome
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import VERIFIERS, Verifier
-from edgeconv.formats import detect
+from edgeconv.formats import detect, find_format
 from edgeconv.plan.plan import Plan, Rejected, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.job import Json
@@ -47,6 +49,7 @@ __all__ = [
     "capture_options",
     "default_name",
     "make_request",
+    "require_capturable",
     "run_conversion",
     "run_request",
     "source_format",
@@ -188,9 +191,14 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
 
     Raises:
         UsageError: The model, an input or an option is written in a way that means nothing.
-        InvalidInputError: A file that was named is missing.
+        InvalidInputError: A file that was named is missing, or is no model.
+        NoRouteError: The model is a file of another framework.
     """
+    _check_numbers(options)
     source = parse_model(options.model, weights=options.weights, trust=options.trust)
+    require_capturable(source)
+    if options.name is not None and not options.name:
+        raise UsageError("the name is an empty text", hint="leave --name out, or give a name")
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
@@ -235,6 +243,33 @@ def source_format(source: ModelSource) -> str:
         return _SOURCE
     found = detect(source.path).id
     return _SOURCE if found in _CAPTURED else found
+
+
+def require_capturable(source: ModelSource) -> None:
+    """Look at the model before any process starts: a file must be one that PyTorch can load.
+
+    Raises:
+        InvalidInputError: It is a file of no known format.
+        NoRouteError: It is a file of another framework.
+    """
+    found = source_format(source)
+    if found != _SOURCE:
+        raise NoRouteError(
+            f"'{source.text}' is no PyTorch model",
+            why=f"conversions and comparisons start from one, and the file is {find_format(found).title}",
+            hint="give the model it was made from: a factory, a .pt2 or a TorchScript file",
+        )
+
+
+def _check_numbers(options: ConversionOptions) -> None:
+    seconds = options.timeout_seconds
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(
+            f"a timeout of {seconds:g} seconds means nothing",
+            hint="give a number of seconds above 0, or none for no limit",
+        )
+    if not 0 <= options.seed < 2**63:
+        raise UsageError(f"{options.seed} is no seed", hint="give a number from 0 to 2**63 - 1")
 
 
 def default_name(source: ModelSource) -> str:

@@ -24,8 +24,8 @@ from edgeconv.cli.screen import Screen, as_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from edgeconv.conversion import ConversionOptions
     from edgeconv.examination import Examination
-    from edgeconv.execute.request import ConversionRequest
     from edgeconv.inspection.facts import ModelFacts
     from edgeconv.signature import Dim
 
@@ -53,7 +53,7 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
     A factory or .pt2 is captured and lowered to the edge graph; any other file is read as it is.
     """
     from edgeconv.cli.failure import tell_error
-    from edgeconv.conversion import ConversionOptions, make_request
+    from edgeconv.conversion import ConversionOptions
 
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     options = ConversionOptions(
@@ -66,7 +66,7 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
         trust=trust,
         seed=seed,
     )
-    found = _examine(make_request(options), model, screen, with_graph=graph)
+    found = _examine(options, screen, with_graph=graph)
     error = found.error.to_json() if found.error else None
     screen.show({"model": model, **found.facts.to_json(), "error": error}, _tell(found.facts))
     if found.error is None:
@@ -74,20 +74,19 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
     return tell_error(found.error, Screen(is_verbose=verbose))
 
 
-def _examine(
-    request: ConversionRequest, model: str, screen: Screen, *, with_graph: bool
-) -> Examination:
+def _examine(options: ConversionOptions, screen: Screen, *, with_graph: bool) -> Examination:
     from edgeconv.cli.progress import watch
+    from edgeconv.conversion import make_request
     from edgeconv.examination import Examination, examine_file, examine_model
     from edgeconv.formats import detect
     from edgeconv.source import parse_model
 
-    source = parse_model(model)
+    source = parse_model(options.model, weights=options.weights)
     known = detect(source.path) if source.kind == "file" and source.path else None
     if known is not None and source.path and known.id != "torch-export":
         return Examination(facts=examine_file(source.path, known))
     with watch(screen) as listener:
-        return examine_model(request, listener, with_graph=with_graph)
+        return examine_model(make_request(options), listener, with_graph=with_graph)
 
 
 def _tell(facts: ModelFacts) -> str:

@@ -44,11 +44,13 @@ def plan(
 ) -> int:
     """Show the routes to a format in the order they would be tried; nothing is run."""
     from edgeconv.cli.failure import tell_error
-    from edgeconv.conversion import DEFAULT_GOALS, source_format
+    from edgeconv.conversion import DEFAULT_GOALS, require_capturable, source_format
     from edgeconv.settings import load_settings
     from edgeconv.source import parse_model
 
-    source = source_format(parse_model(model))
+    parsed = parse_model(model)
+    require_capturable(parsed)
+    source = source_format(parsed)
     planner = Planner(Registry(allowed=load_settings().plugins).converters)
     search = Search(via=split_ids(via), avoid=split_ids(avoid))
     goals = split_ids(to) or DEFAULT_GOALS

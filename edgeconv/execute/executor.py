@@ -26,7 +26,7 @@ from edgeconv.execute.verification import VERIFIERS, Verifier
 from edgeconv.execute.warming import Warming
 from edgeconv.execute.work import lane_of
 from edgeconv.execute.workspace import Workspace
-from edgeconv.formats import find_format
+from edgeconv.formats import FORMATS, find_format
 from edgeconv.plan.plan import Plan, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.converter import ConverterSpec
@@ -36,6 +36,8 @@ from edgeconv.store import Store
 __all__ = ["convert"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+# Names of files end at 255 bytes; suffixes, and names that are written aside, need room as well.
+_LONGEST_NAME = 128
 _SOURCE, _CAPTURED = "torch", "torch-export"
 
 
@@ -158,10 +160,11 @@ class _Run:
             raise UsageError("no format was asked for", hint="name formats with --to")
         for goal in goals:
             if not find_format(goal).is_delivered or goal not in self._verifiers:
+                possible = [item.id for item in FORMATS if item.is_delivered]
                 raise UsageError(
                     f"'{goal}' cannot be asked for",
                     why="nothing of this format can be delivered",
-                    hint="use one of: " + ", ".join(sorted(self._verifiers)),
+                    hint="use one of: " + ", ".join(possible),
                 )
         search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
         return self._planner.restrict(_SOURCE, goals, search)
@@ -251,6 +254,12 @@ class _Run:
 
 
 def _check_name(name: str) -> None:
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(
+            f"'{name[:20]}…' cannot name files",
+            why=f"it has {len(name)} characters, and {_LONGEST_NAME} are the most that all systems take",
+            hint="give a shorter name with --name",
+        )
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"'{name}' cannot name files",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import Session
+from edgeconv.formats.pickles import refuse_pickled_code
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.formats.torch_session import TorchSession
 from edgeconv.signature import Signature
@@ -96,6 +97,7 @@ def _load(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch i
             why=str(error),
             hint="pip install 'edgeconv[torch]'",
         ) from error
+    refuse_pickled_code(path)
     try:
         return torch.export.load(path)
     except (RuntimeError, ValueError, KeyError, OSError) as error:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,20 +13,34 @@ from torch import Tensor, fx, nn
 
 from edgeconv.errors import EdgeconvError, InvalidInputError, UsageError
 from edgeconv.formats import detect
+from edgeconv.formats.pickles import refuse_pickled_code
+from edgeconv.formats.record import RECORD_NAME, read_record
+from edgeconv.signature import Signature
 from edgeconv.source import ModelSource
 from edgeconv_converters.torch_export.archive import check_archive
+from edgeconv_converters.torch_export.declared import declare_inputs
+from edgeconv_converters.torch_export.factory import call_factory
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 
-__all__ = ["Built", "build_source", "user_code_importable"]
+__all__ = ["Built", "Signed", "build_source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A module, and its example inputs where the source has them."""
+    """A module, and what its source says about its inputs.
+
+    Attributes:
+        module: In whatever mode it came.
+        args: Positional example inputs.
+        kwargs: Keyword example inputs.
+        declared: The signature that a file declares: its dynamic dims hold unless the user gives others. Its
+            outputs are empty where the file has no names for them.
+    """
 
     module: nn.Module
     args: tuple[object, ...] = ()
     kwargs: Mapping[str, object] | None = None
+    declared: Signature | None = None
 
     @property
     def has_examples(self) -> bool:
@@ -48,15 +57,17 @@ def build_source(source: ModelSource) -> Built:
         UsageError: The file is of a format that does not enter here.
     """
     if source.kind == "file" and source.path is not None:
-        return _load_file(source.path)
-    built = _call_factory(source)
+        return _load_file(source.path, trust=source.trust)
+    module, args, kwargs = call_factory(source)
     if source.weights is not None:
         weights = read_weights(source.weights, trust=source.trust)
-        load_weights(built.module, weights, source.weights)
-    return built
+        load_weights(module, weights, source.weights)
+    if isinstance(module, torch.jit.ScriptModule):
+        module = Signed(module, _script_signature(module))
+    return Built(module=module, args=args, kwargs=kwargs)
 
 
-def _load_file(path: Path) -> Built:
+def _load_file(path: Path, *, trust: bool) -> Built:
     known = detect(path).id
     if known not in ("torch-export", "torchscript"):
         raise UsageError(
@@ -64,23 +75,43 @@ def _load_file(path: Path) -> Built:
             hint="give a PyTorch model: a factory, a .pt2 or a TorchScript file",
         )
     check_archive(path)
+    if known == "torch-export" and not trust:
+        refuse_pickled_code(path)
     try:
-        if known == "torchscript":
-            script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            return Built(module=Signed(script, _script_signature(script)))
-        program = torch.export.load(path)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        return _load_script(path) if known == "torchscript" else _load_program(path)
+    except EdgeconvError:
+        raise
+    except Exception as error:  # PyTorch's readers raise errors of any class
         raise InvalidInputError(
             f"'{path}' cannot be loaded",
-            why=str(error).strip().partition("\n")[0],
+            why=str(error).strip().partition("\n")[0] or type(error).__name__,
             hint="it is damaged, or was saved by another version of PyTorch: export it again",
         ) from error
+
+
+def _load_script(path: Path) -> Built:
+    extra = {RECORD_NAME: ""}
+    script = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+    text = extra[RECORD_NAME]
+    declared = _read_declared(text.decode() if isinstance(text, bytes) else text)
+    return Built(module=Signed(script, _script_signature(script)), declared=declared)
+
+
+def _load_program(path: Path) -> Built:
+    extra = {RECORD_NAME: ""}
+    program = torch.export.load(path, extra_files=extra)
     args, kwargs = program.example_inputs or ((), None)
     module = program.module()
     if isinstance(module, fx.GraphModule):
         make_traceable(module)
     signed = Signed(module, inspect.signature(module.forward))
-    return Built(module=signed, args=tuple(args), kwargs=kwargs)
+    declared = _read_declared(extra[RECORD_NAME]) or declare_inputs(program)
+    return Built(module=signed, args=tuple(args), kwargs=kwargs, declared=declared)
+
+
+def _read_declared(text: str) -> Signature | None:
+    """The signature that edgeconv stored in the file; None in a file of another tool."""
+    return read_record(text)[0] if text else None
 
 
 def make_traceable(module: fx.GraphModule) -> None:
@@ -123,11 +154,27 @@ class Signed(nn.Module):
     """A loaded model behind a Python forward with its parameter names: what torch.export and the binding read.
 
     It is in eval mode for good: an exported program refuses to be told so.
+
+    Args:
+        loaded: The model.
+        signature: Of its forward.
+        is_hidden: Whether its weights are not to be seen: those of a script are no `nn.Parameter`, which
+            torch.export insists on; it takes what it does not see for constants.
     """
 
-    def __init__(self, loaded: Callable[..., object], signature: inspect.Signature) -> None:
+    def __init__(
+        self,
+        loaded: Callable[..., object],
+        signature: inspect.Signature,
+        *,
+        is_hidden: bool = False,
+    ) -> None:
         super().__init__()
-        self.loaded = loaded
+        if is_hidden:
+            self.__dict__["loaded"] = loaded
+        else:
+            self.loaded = loaded
+        self.signature = signature
 
         def forward(*args: Tensor, **kwargs: Tensor) -> object:
             return loaded(*args, **kwargs)
@@ -135,103 +182,16 @@ class Signed(nn.Module):
         forward.__signature__ = signature  # type: ignore[attr-defined]
         self.forward = forward
 
+    @property
+    def is_script(self) -> bool:
+        """Whether TorchScript runs it, which knows sizes as plain numbers only."""
+        return isinstance(self.loaded, torch.jit.ScriptModule)
+
+    def hidden(self) -> Signed:
+        """The same model with its weights not to be seen."""
+        return Signed(self.loaded, self.signature, is_hidden=True)
+
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - PyTorch's own signature
         """Do nothing."""
         del mode
         return self
-
-
-def _call_factory(source: ModelSource) -> Built:
-    with user_code_importable(source):
-        function = _find_function(source)
-        try:
-            result = function()
-        except EdgeconvError:
-            raise
-        except Exception as error:
-            raise InvalidInputError(
-                f"the factory '{source.text}' failed",
-                why=f"{type(error).__name__}: {error}",
-                details=_own_lines(error),
-                hint="it must return an nn.Module, or (module, example_inputs)",
-            ) from error
-    return _read_result(source, result)
-
-
-def _find_function(source: ModelSource) -> Callable[[], object]:
-    try:
-        if source.path is not None:
-            module = _import_file(source.path)
-        else:
-            module = importlib.import_module(source.module)
-    except Exception as error:
-        raise InvalidInputError(
-            f"'{source.text}' cannot be imported",
-            why=f"{type(error).__name__}: {error}",
-            details=_own_lines(error),
-        ) from error
-    function = getattr(module, source.function, None)
-    if not callable(function):
-        names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
-        raise InvalidInputError(
-            f"'{source.text}': there is no function '{source.function}'",
-            hint=f"the module has: {', '.join(names[:10])}",
-        )
-    found: Callable[[], object] = function
-    return found
-
-
-def _import_file(path: Path) -> object:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise InvalidInputError(f"'{path}' is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def user_code_importable(source: ModelSource) -> Iterator[None]:
-    """The user's folders on the import path; later entries first, so that the file's own folder leads."""
-    folders = [f for f in (source.folder, source.path.parent if source.path else None) if f]
-    added = [str(folder.absolute()) for folder in folders]
-    sys.path[:0] = reversed(added)
-    try:
-        yield
-    finally:
-        for folder in added:
-            if folder in sys.path:
-                sys.path.remove(folder)
-
-
-def _own_lines(error: BaseException) -> list[str]:
-    frames = traceback.extract_tb(error.__traceback__)
-    return [
-        f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}"
-        for frame in frames
-        if "edgeconv_converters" not in frame.filename and "importlib" not in frame.filename
-    ][-5:]
-
-
-def _read_result(source: ModelSource, result: object) -> Built:
-    if isinstance(result, nn.Module):
-        return Built(module=result)
-    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], nn.Module):
-        module, examples = result
-        if isinstance(examples, Tensor):
-            return Built(module=module, args=(examples,))
-        if isinstance(examples, Mapping):
-            return Built(module=module, kwargs=dict(examples))
-        if isinstance(examples, tuple | list):
-            return Built(module=module, args=tuple(examples))
-    raise InvalidInputError(
-        f"the factory '{source.text}' returned {_describe(result)}",
-        hint="return an nn.Module, or (module, example_inputs)",
-    )
-
-
-def _describe(result: object) -> str:
-    if isinstance(result, tuple):
-        return f"a tuple of {', '.join(type(item).__name__ for item in result)}"
-    return f"a {type(result).__name__}"

@@ -10,16 +10,18 @@ import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from edgeconv.data import Data
 from edgeconv.errors import OutputError
-from edgeconv.formats.handler import Array
 from edgeconv.formats.record import RECORD_NAME, write_record
 from edgeconv.plugin.live import LiveCapture, keep_live
 from edgeconv.signature import Signature
+from edgeconv_converters.torch_export.build import Signed
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
@@ -38,7 +40,7 @@ from edgeconv_converters.torch_export.prepare import (
     keep_buffers,
     ready_module,
 )
-from edgeconv_converters.torch_export.samples import fit_samples, read_samples
+from edgeconv_converters.torch_export.samples import read_samples
 from edgeconv_converters.torch_export.trial import Trial
 
 __all__ = ["PROGRAM_NAME", "CaptureSettings", "Captured", "capture_bound", "capture_module"]
@@ -57,15 +59,17 @@ class CaptureSettings:
         seed: For everything random.
         metadata: Stored in the program file.
         sources: Digests of the files the model was made from.
+        output_names: Names that the model's file has for its outputs, if it has any.
         is_owned: Whether nobody else holds the module, so that it need not be left as it is.
     """
 
     name: str
     output: Path
-    samples: Path | Mapping[str, Array] | None = None
+    samples: Data | None = None
     seed: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
     is_owned: bool = False
 
 
@@ -127,8 +131,8 @@ def capture_bound(
     context: MutableMapping[str, object] | None = None,
 ) -> Captured:
     """Capture a module whose inputs are bound and whose dims are known; see `capture_module`."""
-    module = ready_module(module, is_owned=settings.is_owned)
     check_weights(module)
+    module = ready_module(module, is_owned=settings.is_owned)
     with keep_buffers(module):
         return _capture(module, bound, shapes, settings, context)
 
@@ -143,10 +147,13 @@ def _capture(
     settings.output.mkdir(parents=True, exist_ok=True)
     first = run_raw(module, bound, settings.seed)
     plan = flatten_outputs(first, bound.names)
+    if len(settings.output_names) == len(plan.names):
+        plan = replace(plan, names=settings.output_names)
     flat = make_flat_module(module, bound, plan)
     outputs = check_repeatable(flat, bound, settings.seed)
     request = ExportRequest(
-        module=flat,
+        module=make_flat_module(module.hidden(), bound, plan) if _is_script(module) else flat,
+        is_script=_is_script(module),
         examples=bound.tensors,
         names=bound.names,
         shapes=shapes.shapes,
@@ -171,7 +178,7 @@ def _capture(
     if context is not None:
         keep_live(context, live)
     dropped = [
-        f"output '{name}' is a {kind}, not a tensor: left out" for name, kind in plan.dropped
+        f"output '{name}' is no tensor ({kind}): it is left out" for name, kind in plan.dropped
     ]
     return Captured(
         live=live,
@@ -179,6 +186,10 @@ def _capture(
         source_digest=_digest(module, settings.sources),
         warnings=(*dropped, *trial.notes, *notes),
     )
+
+
+def _is_script(module: nn.Module) -> TypeGuard[Signed]:
+    return isinstance(module, Signed) and module.is_script
 
 
 def _make_live(
@@ -204,11 +215,7 @@ def _run_trial(
     trial.run_example(bound.tensors, outputs)
     trial.run_noise()
     if settings.samples is not None:
-        arrays = settings.samples
-        if isinstance(arrays, Path):
-            arrays = read_samples(arrays)
-        fitted = list(fit_samples(arrays, trial.signature))
-        trial.run_samples([inputs for inputs, _ in fitted], [sizes for _, sizes in fitted])
+        trial.run_samples(read_samples(settings.samples, trial.signature))
     trial.run_sizes()
 
 

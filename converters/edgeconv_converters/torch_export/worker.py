@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 
 from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.signature import Signature
 from edgeconv.source import InputSpec, ModelSource
 from edgeconv_converters.torch_export.build import Built, build_source
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
+from edgeconv_converters.torch_export.declared import check_fixed, declared_specs
 from edgeconv_converters.torch_export.dependencies import Dependencies
 from edgeconv_converters.torch_export.examples import (
     InputShapes,
     apply_specs,
     arguments_from_specs,
 )
-from edgeconv_converters.torch_export.flatten import Bound, bind_inputs
+from edgeconv_converters.torch_export.flatten import Bound, bind_inputs, parameter_names
+from edgeconv_converters.torch_export.prepare import ready_module
+from edgeconv_converters.torch_export.vocabulary import spread_integers
 
 __all__ = ["capture", "describe_capture"]
 
@@ -55,6 +59,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         seed=job.seed,
         metadata=job.metadata,
         sources=tuple(str(cast("dict[str, Json]", item)["sha256"]) for item in files),
+        output_names=tuple(spec.name for spec in built.declared.outputs) if built.declared else (),
         is_owned=True,
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
@@ -65,10 +70,25 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
 
 
 def _bind(built: Built, specs: list[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
-    args, kwargs = built.args, built.kwargs
-    if not built.has_examples:
-        args, kwargs = (), arguments_from_specs(built.module, specs, seed)
-    return apply_specs(bind_inputs(built.module, args, kwargs), specs, seed)
+    """Example inputs and shapes: what the user said of an input counts before what the file declares."""
+    if built.has_examples:
+        bound = bind_inputs(built.module, built.args, built.kwargs)
+        if built.declared is not None:
+            check_fixed(built.declared, specs, bound.names)
+    else:
+        known = _complete(specs, built.declared, parameter_names(built.module))
+        drawn = arguments_from_specs(built.module, known, seed)
+        module = ready_module(built.module, is_owned=True)
+        bound = spread_integers(module, bind_inputs(module, (), drawn), list(drawn), seed)
+    return apply_specs(bound, _complete(specs, built.declared, bound.names), seed)
+
+
+def _complete(
+    specs: list[InputSpec], declared: Signature | None, names: Sequence[str]
+) -> list[InputSpec]:
+    given = {spec.tensor.name for spec in specs}
+    more = declared_specs(declared, names) if declared else ()
+    return [*(spec for spec in more if spec.tensor.name not in given), *specs]
 
 
 def describe_capture(
