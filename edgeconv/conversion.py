@@ -6,7 +6,6 @@ and the report, which is written into the output folder beside the artifacts.
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Mapping
@@ -64,7 +63,6 @@ _CAPTURED = ("torch-export", "torchscript")
 _SHOWN_ROUTES = 5
 # Errors of the call itself: nothing was tried, so there is nothing to report.
 _REFUSALS = (InvalidInputError, OutputError, UnsafeInputError, UsageError)
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +116,19 @@ class Conversion:
         outcome: What the executor says.
         report: The same as a document.
         folder: Where the report was written; None if it was not.
+        report_error: Why it was not.
     """
 
     outcome: Outcome
     report: Report
     folder: Path | None
+    report_error: EdgeconvError | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """0, or the status of the first format that was not delivered, or that of the report."""
+        missing = self.report_error.exit_status if self.report_error else 0
+        return self.outcome.exit_status or missing
 
 
 def run_conversion(
@@ -172,6 +178,7 @@ def run_request(
     """
     settings = settings or load_settings()
     registry = registry or Registry(allowed=settings.plugins)
+    _refuse_foreign_reports(request.out)
     with WorkerPool(settings.worker_environment) as pool:
         outcome = convert(
             request,
@@ -184,6 +191,19 @@ def run_request(
         )
     _raise_refusal(outcome)
     return _report(request, outcome, registry, settings, command)
+
+
+def _refuse_foreign_reports(folder: Path) -> None:
+    from edgeconv.report.document import foreign_reports
+
+    names = foreign_reports(folder)
+    if names:
+        raise OutputError(
+            f"'{folder.absolute()}' holds files that edgeconv did not make",
+            why="its report would have to replace them",
+            hint="move them away, or choose another folder with -o",
+            details=[f"'{name}'" for name in names],
+        )
 
 
 def make_request(options: ConversionOptions) -> ConversionRequest:
@@ -326,20 +346,24 @@ def _report(
     try:
         _write(report, facts.folder)
     except EdgeconvError as error:
-        _logger.warning("no report was written: %s", error)
-        outcome = replace(outcome, warnings=(*outcome.warnings, f"no report was written: {error}"))
-        return Conversion(outcome=outcome, report=build_report(outcome, facts), folder=None)
+        outcome = replace(outcome, warnings=(*outcome.warnings, "no report was written"))
+        report = build_report(outcome, facts)
+        return Conversion(outcome=outcome, report=report, folder=None, report_error=error)
     return Conversion(outcome=outcome, report=report, folder=facts.folder)
 
 
 def _write(report: Report, folder: Path) -> None:
-    from edgeconv.report.document import REPORT_NAME, to_text, write_text
-    from edgeconv.report.page import PAGE_NAME, render_page
+    from edgeconv.report.document import PAGE_NAME, REPORT_NAME, to_text, write_text
+    from edgeconv.report.page import render_page
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be created", why=str(error)) from error
+        raise OutputError(
+            f"'{folder}' cannot be created",
+            why=error.strerror or str(error),
+            hint="choose another folder with -o",
+        ) from error
     write_text(folder / REPORT_NAME, to_text(report))
     write_text(folder / PAGE_NAME, render_page(report))
 

@@ -10,7 +10,7 @@ import typer
 
 from edgeconv.cli.options import AsJson, Quiet, Verbose
 from edgeconv.cli.screen import Screen
-from edgeconv.report.document import read_report, report_schema, to_text, write_text
+from edgeconv.report.document import PAGE_NAME, read_report, report_schema, to_text, write_text
 
 if TYPE_CHECKING:
     from edgeconv.report.model import Report
@@ -57,7 +57,7 @@ def html(
     verbose: Verbose = False,
 ) -> None:
     """Draw the page of a report again."""
-    from edgeconv.report.page import PAGE_NAME, render_page
+    from edgeconv.report.page import render_page
 
     folder = report if report.is_dir() else report.parent
     path = output or folder / PAGE_NAME

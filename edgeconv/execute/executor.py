@@ -26,7 +26,7 @@ from edgeconv.execute.verification import VERIFIERS, Verifier
 from edgeconv.execute.warming import Warming
 from edgeconv.execute.work import lane_of
 from edgeconv.execute.workspace import Workspace
-from edgeconv.formats import FORMATS, find_format
+from edgeconv.formats import FORMATS, Format, find_format
 from edgeconv.plan.plan import Plan, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.converter import ConverterSpec
@@ -66,12 +66,13 @@ def convert(
 
     Raises:
         UsageError: An unknown format, converter, or a name that no file can have.
-        OutputError: The output folder or `scratch` cannot be written; nothing was done.
+        OutputError: The output folder or `scratch` cannot be written, or the folder holds something else where an
+            artifact belongs; nothing was done.
         KeyboardInterrupt: The run was interrupted; what was delivered by then is whole.
     """
     run = _Run(request, registry=registry, verifiers=verifiers)
     output = OutputFolder(request.out)
-    output.prepare()
+    output.prepare(run.artifacts)
     try:
         with MemoryMeter() as meter, Workspace(scratch) as workspace:
             steps = Steps(
@@ -126,6 +127,12 @@ class _Run:
         _check_name(request.name)
         self._searches = self._search_goals()
         self._capturing = _capture_spec(registry.converters)
+
+    @property
+    def artifacts(self) -> dict[str, Format]:
+        """The format of each artifact that may be delivered, by its name."""
+        found = (find_format(goal) for goal in self._searches)
+        return {f"{self._request.name}{known.suffix}": known for known in found}
 
     def execute(
         self, steps: Steps, output: OutputFolder

@@ -185,7 +185,8 @@ class WorkerProcess:
                 hint="free memory, or convert fewer formats at once with --jobs 1",
                 log=log,
             )
-        return failure(FailureKind.CRASHED, f"{task.title} crashed", why=why, log=log)
+        hint = "what it printed is shown with --verbose"
+        return failure(FailureKind.CRASHED, f"{task.title} crashed", why=why, hint=hint, log=log)
 
     def _log_size(self) -> int:
         return os.fstat(self._log.fileno()).st_size

@@ -21,6 +21,8 @@ from edgeconv.execute.interrupt import TerminatedError, exit_status, interruptib
 from tests.execute.desk import Desk, goal
 from tests.execute.test_pool import pids_in, wait_until_gone
 
+OLDER = 'an older artifact of ours: {"edgeconv_version": "0"}'
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -146,13 +148,13 @@ def test_a_disk_that_is_full_when_delivering(desk: Desk, monkeypatch: pytest.Mon
     monkeypatch.setattr(delivery, "copy", copy_on_full_disk)
     desk.model.write_text("hello\n" + "w" * 100_000)
     desk.out.mkdir()
-    (desk.out / "m.onnx").write_text("older")
+    (desk.out / "m.onnx").write_text(OLDER)
     outcome = desk.convert("onnx", "savedmodel")
     assert isinstance(goal(outcome, "onnx").error, OutputError)
     assert isinstance(goal(outcome, "savedmodel").error, OutputError)
     assert outcome.exit_status == 2
     assert _files(desk.out) == {"m.onnx"}
-    assert (desk.out / "m.onnx").read_text() == "older"
+    assert (desk.out / "m.onnx").read_text() == OLDER
 
 
 def test_a_disk_that_is_full_while_converting(desk: Desk) -> None:

@@ -70,7 +70,9 @@ def _find_function(source: ModelSource) -> Callable[[], object]:
         where = source.path.name if source.path else source.module
         raise InvalidInputError(
             f"'{where}' has no function '{source.function}'",
-            why="" if function is None else f"'{source.function}' is of type {type(function).__name__}",
+            why=""
+            if function is None
+            else f"'{source.function}' is of type {type(function).__name__}",
             hint=_suggest_function(module, source.function),
         )
     found: Callable[[], object] = function
