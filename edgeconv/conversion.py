@@ -179,6 +179,7 @@ def run_request(
     settings = settings or load_settings()
     registry = registry or Registry(allowed=settings.plugins)
     _refuse_foreign_reports(request.out)
+    request = request.with_memory_limit(settings.memory_limit_bytes)
     with WorkerPool(settings.worker_environment) as pool:
         outcome = convert(
             request,

@@ -20,6 +20,7 @@ from edgeconv.cli.options import (
     Trust,
     Verbose,
     Weights,
+    read_path,
     split_ids,
 )
 from edgeconv.cli.screen import Screen
@@ -43,6 +44,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=read_path,
         metavar="DIR",
         help="Folder that receives the artifacts and the report.",
         show_default=False,
@@ -94,6 +96,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         "--label-file",
+        parser=read_path,
         metavar="FILE",
         help="Names of the classes, one per line; kept inside artifacts.",
         show_default=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,7 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
 
 
 def _examine(options: ConversionOptions, screen: Screen, *, with_graph: bool) -> Examination:
+    from edgeconv.artifact import measure_size
     from edgeconv.cli.progress import watch
     from edgeconv.conversion import make_request
     from edgeconv.examination import Examination, examine_file, examine_model
@@ -83,10 +85,20 @@ def _examine(options: ConversionOptions, screen: Screen, *, with_graph: bool) ->
 
     source = parse_model(options.model, weights=options.weights)
     known = detect(source.path) if source.kind == "file" and source.path else None
-    if known is not None and source.path and known.id != "torch-export":
-        return Examination(facts=examine_file(source.path, known))
+    # A script of another tool stores no shapes: with --input it is captured, as a program always is.
+    is_captured = known is None or known.id in (
+        "torch-export",
+        "torchscript" if options.inputs else "",
+    )
+    if known is not None and source.path and not is_captured:
+        limit = options.timeout_seconds
+        return Examination(facts=examine_file(source.path, known, timeout_seconds=limit))
     with watch(screen) as listener:
-        return examine_model(make_request(options), listener, with_graph=with_graph)
+        found = examine_model(make_request(options), listener, with_graph=with_graph)
+    if known is None or source.path is None:
+        return found
+    facts = replace(found.facts, format=known.id, size_bytes=measure_size(source.path))
+    return replace(found, facts=facts)
 
 
 def _tell(facts: ModelFacts) -> str:

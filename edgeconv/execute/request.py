@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgeconv.execute.memory import default_limit_bytes
 from edgeconv.plugin.job import JobResult, Json
 
 __all__ = ["ConversionRequest"]
@@ -52,3 +53,9 @@ class ConversionRequest:
     memory_limit_bytes: int | None = None
     use_cache: bool = True
     seed: int = 0
+
+    def with_memory_limit(self, limit_bytes: int | None) -> ConversionRequest:
+        """The same with a limit for each step, unless it has one; None for most of what the machine has."""
+        if self.memory_limit_bytes is not None:
+            return self
+        return replace(self, memory_limit_bytes=limit_bytes or default_limit_bytes())

@@ -66,7 +66,7 @@ def test_a_folder_that_another_run_swaps_meanwhile_is_delivered_all_the_same(
 ) -> None:
     desk.convert("savedmodel")
     real_rename = Path.rename
-    renamed = []
+    renamed: list[Path] = []
 
     def rename(self: Path, target: Path) -> Path:
         moved = real_rename(self, target)
