@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeconv.data import check_data
 from edgeconv.errors import (
     EdgeconvError,
     InvalidInputError,
@@ -46,6 +47,7 @@ __all__ = [
     "Conversion",
     "ConversionOptions",
     "capture_options",
+    "check_numbers",
     "default_name",
     "make_request",
     "require_capturable",
@@ -215,11 +217,13 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         InvalidInputError: A file that was named is missing, or is no model.
         NoRouteError: The model is a file of another framework.
     """
-    _check_numbers(options)
+    check_numbers(seed=options.seed, timeout_seconds=options.timeout_seconds)
     source = parse_model(options.model, weights=options.weights, trust=options.trust)
     require_capturable(source)
     if options.name is not None and not options.name:
         raise UsageError("the name is an empty text", hint="leave --name out, or give a name")
+    if options.samples is not None:
+        check_data(options.samples)
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
@@ -227,6 +231,7 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         goals=tuple(dict.fromkeys(options.goals)),
         out=options.out,
         capture_options=capture_options(options, source),
+        samples=None if options.samples is None else options.samples.absolute(),
         metadata={**options.metadata, **labels},
         via=options.via,
         avoid=options.avoid,
@@ -242,14 +247,10 @@ def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str
 
     Raises:
         UsageError: An input is written in a way that means nothing.
-        InvalidInputError: There are no samples where the options say.
     """
-    if options.samples is not None and not options.samples.exists():
-        raise InvalidInputError(f"samples '{options.samples}' do not exist", hint="check the path")
     return {
         "source": source.to_json(),
         "inputs": [item.to_json() for item in parse_inputs(options.inputs)],
-        "samples": None if options.samples is None else str(options.samples.absolute()),
         "trust": options.trust,
     }
 
@@ -282,15 +283,19 @@ def require_capturable(source: ModelSource) -> None:
         )
 
 
-def _check_numbers(options: ConversionOptions) -> None:
-    seconds = options.timeout_seconds
-    if seconds is not None and not 0 < seconds < math.inf:
+def check_numbers(*, seed: int, timeout_seconds: float | None = None) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises:
+        UsageError: The seed is none that all random generators take, or the timeout is no time.
+    """
+    if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
         raise UsageError(
-            f"a timeout of {seconds:g} seconds means nothing",
+            f"a timeout of {timeout_seconds:g} seconds means nothing",
             hint="give a number of seconds above 0, or none for no limit",
         )
-    if not 0 <= options.seed < 2**63:
-        raise UsageError(f"{options.seed} is no seed", hint="give a number from 0 to 2**63 - 1")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"{seed} is no seed", hint="give a number from 0 to 2**63 - 1")
 
 
 def default_name(source: ModelSource) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from edgeconv.errors import InvalidInputError, UsageError
+from edgeconv.errors import InvalidInputError, OutputError, UsageError
 from edgeconv.formats.foreign import HEAD_BYTES, recognize_file
 
 if TYPE_CHECKING:
@@ -78,17 +78,26 @@ def write_batches(data: Data, folder: Path, *, most: int) -> Path:
 
     Raises:
         InvalidInputError: As `read_batches`.
-        OSError: They cannot be written.
+        OutputError: They cannot be written.
     """
     import numpy as np
 
     if isinstance(data, str | Path):
         check_data(data)
         return Path(data).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     for number, batch in enumerate(islice(read_batches(data), most)):
-        with (folder / f"{number:06}.npz").open("wb") as stream:
-            np.savez(stream, **batch)  # type: ignore[arg-type]  # the stub takes the keys for options
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"{number:06}.npz").open("wb") as stream:
+                np.savez(stream, **batch)  # type: ignore[arg-type]  # the stub takes the keys for options
+        except OSError as error:
+            raise OutputError(
+                f"the samples cannot be written to '{folder}'",
+                why=error.strerror or str(error),
+                hint="make room there, or set TMPDIR to another folder",
+            ) from error
+    if not folder.exists():
+        raise InvalidInputError("the samples have no batch", hint="give at least one")
     return folder
 
 

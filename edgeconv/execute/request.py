@@ -23,6 +23,8 @@ class ConversionRequest:
         out: Folder that receives the artifacts; created if missing.
         capture_options: What the capture step is given; the executor does not look inside.
         captured: A capture that is done already, with its folder; nothing is captured then.
+        samples: File or folder with real inputs to verify with, besides those that are drawn.
+        reference: Samples and the model's outputs for them, in place of those that the capture left.
         converter_options: Options by converter id.
         verify_options: Further options of the verification.
         metadata: Stored inside artifacts: author, description, labels.
@@ -42,6 +44,8 @@ class ConversionRequest:
     out: Path
     capture_options: Mapping[str, Json] = field(default_factory=dict)
     captured: JobResult | None = None
+    samples: Path | None = None
+    reference: Path | None = None
     converter_options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     verify_options: Mapping[str, Json] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -166,9 +166,13 @@ class Steps:
             generation=generation,
         )
 
-    def digest(self, path: Path) -> str:
-        """SHA-256 of what a step wrote."""
-        return self._store.digests.digest(path, is_ours=True)
+    def digest(self, path: Path, *, is_ours: bool = True) -> str:
+        """SHA-256 of what a step wrote, or of what is somebody else's.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return self._store.digests.digest(path, is_ours=is_ours)
 
     def _key(self, work: Work) -> str:
         code = self._code_digest(work.entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +78,11 @@ def _load(path: Path) -> tuple[torch.jit.ScriptModule, str]:
         ) from error
     extra = {RECORD_NAME: ""}
     try:
-        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+        with (
+            warnings.catch_warnings()
+        ):  # that PyTorch prefers another format is no news for the user
+            warnings.simplefilter("ignore", FutureWarning)
+            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise InvalidInputError(
             f"'{path}' is no intact TorchScript file",

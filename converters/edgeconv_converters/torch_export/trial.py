@@ -95,14 +95,18 @@ class Trial:
                 self.notes.append(f"random inputs like the example do not run: {error}")
                 return
 
-    def run_samples(self, samples: Samples) -> None:
+    def run_samples(self, samples: Samples, *, first: int = 0) -> None:
         """The user's own samples, which must run.
+
+        Args:
+            samples: The samples.
+            first: The number of the first.
 
         Raises:
             InvalidInputError: The model fails on one.
         """
         self.notes += filter(None, [samples.note])
-        for number, sample in enumerate(samples.items):
+        for number, sample in enumerate(samples.items, start=first):
             name = f"sample_{number}"
             try:
                 self._add(Drawn(name=name, kind="sample", sizes=sample.sizes, inputs=sample.inputs))

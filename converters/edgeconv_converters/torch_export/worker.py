@@ -32,7 +32,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     """Capture the model of `options["source"]` into the folder `output`.
 
     Args:
-        request: The JSON of a `Job`; options: `source`, `inputs`, `samples`, `trust`.
+        request: The JSON of a `Job`; options: `source`, `inputs`, `trust`; input: `samples`, if there are any.
         context: Of the worker; the live module is left there for later steps.
 
     Raises:
@@ -44,8 +44,6 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     source = ModelSource.from_json(cast("dict[str, Json]", job.options["source"]))
     inputs = cast("list[dict[str, Json]]", job.options.get("inputs") or [])
     specs = [InputSpec.from_json(item) for item in inputs]
-    samples = job.options.get("samples")
-    samples_path = None if samples is None else Path(str(samples))
     dependencies = Dependencies()
     torch.manual_seed(job.seed)
     with dependencies.watch():
@@ -55,7 +53,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     settings = CaptureSettings(
         name=job.name,
         output=job.output,
-        samples=samples_path,
+        samples=job.inputs.get("samples"),
         seed=job.seed,
         metadata=job.metadata,
         sources=tuple(str(cast("dict[str, Json]", item)["sha256"]) for item in files),
@@ -63,7 +61,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         is_owned=True,
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
-    read = dependencies.to_json(source.path, source.weights, samples_path)
+    read = dependencies.to_json(source.path, source.weights)
     return describe_capture(
         captured, job.output, dependencies=read, distributions=dependencies.distributions()
     ).to_json()
