@@ -141,11 +141,11 @@ def _describe(title: str, error: BaseException) -> Json:
     traceback.print_exception(error)  # the log has it, for whoever asks for it
     if hasattr(error, "to_json") and hasattr(error, "failure_kind"):
         return cast("Json", error.to_json())
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_disk_full(error):
         return {
             "code": "output",
             "message": f"{title} could not write its result",
-            "why": error.strerror,
+            "why": os.strerror(errno.ENOSPC),
             "hint": "free disk space, or set EDGECONV_CACHE_DIR to a folder on a larger disk",
         }
     kind = _failure_kind(error)
@@ -160,6 +160,13 @@ def _describe(title: str, error: BaseException) -> Json:
             for frame in traceback.extract_tb(error.__traceback__)[-1:]
         ],
     }
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether the disk is full; libraries put it into errors of their own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _failure_kind(error: BaseException) -> str:

@@ -35,7 +35,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     ),
 )
 _PAGES = (b"<!doctype html", b"<html")
-_TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\x1b")
+_TEXT_CONTROLS = frozenset(b"\t\n\r\f")
 
 
 def foreign_file(path: object, head: bytes) -> InvalidInputError:

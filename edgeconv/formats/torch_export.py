@@ -11,6 +11,7 @@ from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import Session
 from edgeconv.formats.pickles import refuse_pickled_code
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
+from edgeconv.formats.torch_files import torch_file
 from edgeconv.formats.torch_session import TorchSession
 from edgeconv.signature import Signature
 
@@ -50,7 +51,8 @@ class TorchExportHandler:
         aside = path.with_name(f".{path.name}.stamping.pt2")
         try:
             extra = {RECORD_NAME: write_record(signature, metadata)}
-            torch.export.save(program, aside, extra_files=extra)
+            with torch_file(aside) as stream:
+                torch.export.save(program, stream, extra_files=extra)
             os.replace(aside, path)  # noqa: PTH105 - one call, atomic
         finally:
             aside.unlink(missing_ok=True)

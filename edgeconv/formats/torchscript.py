@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import Session
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
+from edgeconv.formats.torch_files import torch_file
 from edgeconv.formats.torch_session import TorchSession
 from edgeconv.signature import Signature
 
@@ -53,7 +54,8 @@ class TorchScriptHandler:
         aside = path.with_name(f".{path.name}.stamping")
         try:
             extra = {RECORD_NAME: write_record(signature, metadata)}
-            torch.jit.save(module, str(aside), _extra_files=extra)
+            with torch_file(aside) as stream:
+                torch.jit.save(module, stream, _extra_files=extra)
             os.replace(aside, path)  # noqa: PTH105 - one call, atomic
         finally:
             aside.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from edgeconv.data import Data
 from edgeconv.errors import OutputError
 from edgeconv.formats.record import RECORD_NAME, write_record
+from edgeconv.formats.torch_files import torch_file
 from edgeconv.plugin.live import LiveCapture, keep_live
 from edgeconv.signature import Signature
 from edgeconv_converters.torch_export.build import Signed
@@ -233,9 +234,14 @@ def _save_program(
     path = settings.output / PROGRAM_NAME
     record = write_record(signature, settings.metadata)
     try:
-        torch.export.save(program, path, extra_files={RECORD_NAME: record})
+        with torch_file(path) as stream:
+            torch.export.save(program, stream, extra_files={RECORD_NAME: record})
     except OSError as error:
-        raise OutputError(f"'{path}' cannot be written", why=str(error)) from error
+        raise OutputError(
+            f"'{path.parent.name}' cannot be written",
+            why=error.strerror or str(error),
+            hint="free disk space, or set EDGECONV_CACHE_DIR to a folder on a larger disk",
+        ) from error
 
 
 def _digest(module: nn.Module, sources: Sequence[str]) -> str:

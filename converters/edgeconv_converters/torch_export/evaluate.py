@@ -54,8 +54,9 @@ def run_in_float64(
         with torch.no_grad():
             if program is not None:
                 return tuple(_Float64Interpreter(program).run(*wide))
+            wide_module = copy.deepcopy(module).double()
             with _Float64Mode():  # type: ignore[no-untyped-call]
-                return tuple(copy.deepcopy(module).double()(*wide))
+                return tuple(wide_module(*wide))
     except Exception as error:  # noqa: BLE001  a model may fail in float64 in any way
         _LOG.info("the model does not run in float64: %s", error)
         return None

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeconv.errors import StepError
 from edgeconv.formats.record import RECORD_NAME, write_record
+from edgeconv.formats.torch_files import torch_file
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 
@@ -32,7 +33,8 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     how, script = _make(live)
     signature = job.signature or live.signature
     extra = {RECORD_NAME: write_record(signature, job.metadata)}
-    torch.jit.save(script, str(job.output), _extra_files=extra)
+    with torch_file(job.output) as stream:
+        torch.jit.save(script, stream, _extra_files=extra)
     return JobResult(
         output=job.output, versions={"torch": torch.__version__}, details={"method": how}
     ).to_json()
