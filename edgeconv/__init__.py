@@ -9,8 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgeconv.api import ConversionResult as ConversionResult
-    from edgeconv.api import Model as Model
     from edgeconv.api import capture as capture
     from edgeconv.api import convert as convert
     from edgeconv.api import load as load
@@ -19,9 +17,18 @@ if TYPE_CHECKING:
     from edgeconv.errors import CaptureError as CaptureError
     from edgeconv.errors import ConversionError as ConversionError
     from edgeconv.errors import EdgeconvError as EdgeconvError
+    from edgeconv.errors import InternalError as InternalError
     from edgeconv.errors import InvalidInputError as InvalidInputError
+    from edgeconv.errors import MissingDependencyError as MissingDependencyError
+    from edgeconv.errors import NoRouteError as NoRouteError
+    from edgeconv.errors import OutputError as OutputError
+    from edgeconv.errors import StepError as StepError
     from edgeconv.errors import UnsafeInputError as UnsafeInputError
+    from edgeconv.errors import UnsupportedOperatorsError as UnsupportedOperatorsError
+    from edgeconv.errors import UsageError as UsageError
     from edgeconv.errors import ValidationError as ValidationError
+    from edgeconv.model import ConversionResult as ConversionResult
+    from edgeconv.model import Model as Model
     from edgeconv.signature import Dim as Dim
     from edgeconv.signature import DType as DType
     from edgeconv.signature import Signature as Signature
@@ -32,15 +39,22 @@ _HOMES = {
     "Artifact": "edgeconv.artifact",
     "CaptureError": "edgeconv.errors",
     "ConversionError": "edgeconv.errors",
-    "ConversionResult": "edgeconv.api",
+    "ConversionResult": "edgeconv.model",
     "DType": "edgeconv.signature",
     "Dim": "edgeconv.signature",
     "EdgeconvError": "edgeconv.errors",
+    "InternalError": "edgeconv.errors",
     "InvalidInputError": "edgeconv.errors",
-    "Model": "edgeconv.api",
+    "MissingDependencyError": "edgeconv.errors",
+    "Model": "edgeconv.model",
+    "NoRouteError": "edgeconv.errors",
+    "OutputError": "edgeconv.errors",
     "Signature": "edgeconv.signature",
+    "StepError": "edgeconv.errors",
     "TensorSpec": "edgeconv.signature",
     "UnsafeInputError": "edgeconv.errors",
+    "UnsupportedOperatorsError": "edgeconv.errors",
+    "UsageError": "edgeconv.errors",
     "ValidationError": "edgeconv.errors",
     "Verdict": "edgeconv.validation.verdict",
     "capture": "edgeconv.api",
@@ -57,11 +71,18 @@ __all__ = [
     "DType",
     "Dim",
     "EdgeconvError",
+    "InternalError",
     "InvalidInputError",
+    "MissingDependencyError",
     "Model",
+    "NoRouteError",
+    "OutputError",
     "Signature",
+    "StepError",
     "TensorSpec",
     "UnsafeInputError",
+    "UnsupportedOperatorsError",
+    "UsageError",
     "ValidationError",
     "Verdict",
     "capture",

@@ -2,103 +2,52 @@
 
 Converters run in worker processes, like those of the command line; only what needs the module itself runs in the caller's
 process, where the module is. Programs that use this from a script need no `if __name__` guard: workers are started from
-a file of their own.
+a file of their own. All functions may be called from several threads; what runs PyTorch in this process takes turns.
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import weakref
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from edgeconv.artifact import Artifact
 from edgeconv.conversion import (
     DEFAULT_GOALS,
     ConversionOptions,
+    check_numbers,
     default_name,
     make_request,
     run_request,
 )
-from edgeconv.errors import EdgeconvError, InvalidInputError, UsageError
+from edgeconv.data import Data, check_data, write_batches
+from edgeconv.embedding import unnoticed
+from edgeconv.errors import InvalidInputError, UsageError
 from edgeconv.examination import verify_artifact
 from edgeconv.execute.in_process import InProcessLane
-from edgeconv.execute.records import Outcome, Step, StepRecord
+from edgeconv.execute.records import Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.formats import detect
+from edgeconv.model import CaptureFolder, ConversionResult, Model
 from edgeconv.plugin.job import JobResult
-from edgeconv.signature import Dim, Signature
+from edgeconv.signature import Dim
 from edgeconv.source import parse_model
 from edgeconv.validation.verdict import Verdict
+from edgeconv.version import edgeconv_version
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from edgeconv.formats.handler import Array
-
-__all__ = ["ConversionResult", "Model", "capture", "convert", "load", "validate"]
+__all__ = ["capture", "convert", "load", "validate"]
 
 _LANE = "torch"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
-class Model:
-    """A model to convert: captured in this process, or named by a file or factory that is captured when needed.
-
-    Attributes:
-        name: Names the files made from it.
-        source: As the user named it.
-        captured: The result of the capture, for a module that was captured here.
-        options: How it is captured otherwise.
-    """
-
-    name: str
-    source: str
-    captured: JobResult | None = None
-    options: ConversionOptions | None = None
-    _context: MutableMapping[str, object] = field(default_factory=dict, repr=False)
-
-    @property
-    def signature(self) -> Signature | None:
-        """Inputs and outputs; None until the model was captured."""
-        if self.captured is None:
-            return None
-        return Signature.from_json(cast("Mapping[str, object]", self.captured.details["signature"]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionResult(Mapping[str, Artifact]):
-    """The artifacts of a conversion by format id; asking for one that failed raises its error.
-
-    Attributes:
-        outcome: All that happened: steps, attempts, verdicts.
-        report: The folder that holds the artifacts, report.json and report.html.
-    """
-
-    outcome: Outcome
-    report: Path | None
-
-    def __getitem__(self, format_id: str) -> Artifact:
-        for goal in self.outcome.goals:
-            if goal.format == format_id:
-                if goal.artifact is None:
-                    raise goal.error or InvalidInputError(f"'{format_id}' was not made")
-                return goal.artifact
-        raise KeyError(format_id)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([goal.format for goal in self.outcome.goals if goal.artifact is not None])
-
-    def __len__(self) -> int:
-        return sum(goal.artifact is not None for goal in self.outcome.goals)
-
-    @property
-    def errors(self) -> dict[str, EdgeconvError]:
-        """Why formats were not made, by format id."""
-        return {goal.format: goal.error for goal in self.outcome.goals if goal.error is not None}
+# Named, not imported: the layers below know no converter by name, and PyTorch stays out of `import edgeconv`.
+_CAPTURING = "edgeconv_converters.torch_export"
+_MAX_BATCHES = 16
 
 
 class _Silent:
@@ -113,26 +62,30 @@ class _Silent:
 
 def capture(
     module: nn.Module,
-    example_inputs: Sequence[object] | Mapping[str, object],
+    example_inputs: Tensor | Sequence[object] | Mapping[str, object],
     *,
     name: str = "model",
     dynamic: Mapping[str, Mapping[int, str | Dim]] | None = None,
-    samples: Mapping[str, Array] | None = None,
+    samples: Data | None = None,
     seed: int = 0,
 ) -> Model:
-    """Capture a module that this program holds; the module is left as it was.
+    """Capture a module that this program holds; the module, its mode, gradients and buffers are left as they were.
 
     Args:
         module: In any mode; captured in eval mode on the CPU.
-        example_inputs: Positional inputs, or keyword inputs by name: tensors, or nested tuples, lists and dicts.
+        example_inputs: One tensor; positional inputs in order; or inputs by the name of forward's parameter. Each is a
+            tensor, or nested tuples, lists and dicts of them.
         name: Names the files made from it.
-        dynamic: Per input name and axis the name of a dynamic dim, such as `{"image": {0: "N"}}`.
-        samples: Real inputs to verify with, by input name; the first axis counts samples.
+        dynamic: Per input name and axis the name of a dynamic dim, such as `{"image": {0: "N"}}`, a multiple such
+            as `"8*H"`, or a `Dim` with its range.
+        samples: Real inputs to verify with: a `.npz`, a folder of `.npy`, a mapping from input name to array, or
+            batches of such mappings; the first axis counts samples.
         seed: What random samples are drawn from.
 
     Raises:
         CaptureError: A dim that was asked for cannot be dynamic.
-        InvalidInputError: The inputs do not fit `forward`, or the weights hold NaN.
+        InvalidInputError: The inputs or samples do not fit `forward`, or the weights hold NaN.
+        UsageError: `dynamic` names an input or an axis that there is not.
 
     Example:
         >>> import torch, edgeconv as ec
@@ -141,46 +94,31 @@ def capture(
         >>> str(model.signature.inputs[0])
         'input:float32[N,4]'
     """
-    folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
+    _check_module(module)
+    check_numbers(seed=seed)
+    if samples is not None:
+        check_data(samples)
+    core, worker = (import_module(f"{_CAPTURING}.{part}") for part in ("core", "worker"))
+    folder = CaptureFolder()
+    output = folder.path / "capture"
     context: dict[str, object] = {}
-    facts = {"name": name, "samples": samples, "seed": seed, "output": folder / "capture"}
-    try:
-        result = _capture(module, example_inputs, dynamic, facts, context)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    model = Model(name=name, source=name, captured=result, _context=context)
-    # The capture's files last as long as the model does.
-    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    return model
-
-
-def _capture(
-    module: nn.Module,
-    example_inputs: Sequence[object] | Mapping[str, object],
-    dynamic: Mapping[str, Mapping[int, str | Dim]] | None,
-    facts: Mapping[str, object],
-    context: MutableMapping[str, object],
-) -> JobResult:
-    from importlib import import_module
-
-    # Named, not imported: the layers below know no converter by name, and PyTorch stays out of `import edgeconv`.
-    core = import_module("edgeconv_converters.torch_export.core")
-    worker = import_module("edgeconv_converters.torch_export.worker")
-    named = dict(example_inputs) if isinstance(example_inputs, Mapping) else None
-    settings = core.CaptureSettings(**facts)
-    found = core.capture_module(
-        module,
-        tuple(example_inputs) if named is None else (),
-        named,
-        dynamic=dynamic,
-        settings=settings,
-        context=context,
-    )
-    result: JobResult = worker.describe_capture(
-        found, settings.output, dependencies=[], distributions={}
-    )
-    return result
+    args, kwargs = _split_inputs(example_inputs)
+    facts = {"edgeconv_version": edgeconv_version()}
+    with unnoticed():
+        found = core.capture_module(
+            module,
+            args,
+            kwargs,
+            dynamic=dynamic,
+            settings=core.CaptureSettings(
+                name=name, output=output, samples=samples, seed=seed, metadata=facts
+            ),
+            context=context,
+        )
+        result: JobResult = worker.describe_capture(
+            found, output, dependencies=[], distributions={}
+        )
+    return Model(name=name, source=name, captured=result, seed=seed, context=context, folder=folder)
 
 
 def load(
@@ -191,7 +129,7 @@ def load(
     name: str | None = None,
     trust: bool = False,
 ) -> Model:
-    """Name a model by its file or factory; it is captured in a process of its own when it is needed.
+    r"""Name a model by its file or factory; it is captured in a process of its own when it is needed.
 
     Args:
         model: A `.pt2` or TorchScript file, `package.module:function` or `path/file.py:function`.
@@ -203,6 +141,14 @@ def load(
     Raises:
         UsageError: The text is neither a factory nor a path.
         InvalidInputError: A file does not exist.
+
+    Example:
+        >>> import pathlib, tempfile, edgeconv as ec
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "net.py"
+        >>> _ = file.write_text("import torch\ndef create(): return torch.nn.Linear(4, 2)")
+        >>> model = ec.load(f"{file}:create", inputs=["input:float32[N=1,4]"])
+        >>> list(ec.convert(model, to=["onnx"], out=file.with_name("out")))
+        ['onnx']
     """
     file = None if weights is None else Path(weights)
     source = parse_model(str(model), weights=file, trust=trust)
@@ -220,10 +166,11 @@ def load(
 def convert(
     model: Model | str | Path,
     *,
-    to: Sequence[str] = DEFAULT_GOALS,
+    to: str | Sequence[str] = DEFAULT_GOALS,
     out: str | Path,
     via: Sequence[str] = (),
     avoid: Sequence[str] = (),
+    samples: Data | None = None,
     metadata: Mapping[str, str] | None = None,
     use_cache: bool = True,
     allow_partial: bool = False,
@@ -236,6 +183,7 @@ def convert(
         out: Folder that receives the artifacts, report.json and report.html; created if missing.
         via: Converters or formats that routes must pass.
         avoid: Converters or formats that no route may pass.
+        samples: Real inputs to verify with besides those that the model was captured with; see `capture`.
         metadata: Stored inside the artifacts.
         use_cache: Whether results of earlier runs are used, and kept.
         allow_partial: Whether a format that failed is left to `errors` of the result instead of raising.
@@ -244,7 +192,7 @@ def convert(
         ConversionError: Every route to a format failed. What succeeded is in `out` all the same.
         ValidationError: A format's artifacts do not compute what the model computes.
         UsageError: The metadata is not text.
-        OutputError: `out` cannot be written; nothing was done.
+        OutputError: `out` cannot be written, or holds files that edgeconv did not make; nothing was done.
 
     Example:
         >>> import tempfile, torch, edgeconv as ec
@@ -254,68 +202,146 @@ def convert(
         >>> lite.run({"input": torch.ones(1, 4).numpy()})["output"].shape
         (1, 2)
     """
+    if not str(out):
+        raise UsageError("the output folder is an empty text", hint="name a folder")
+    _check_metadata(metadata or {})
     model = _as_model(model)
-    request = _request(model, Path(out), to=to, via=via, avoid=avoid, metadata=metadata)
-    request = replace(request, use_cache=use_cache)
-    done = run_request(request, _Silent(), lanes=_lanes(model))
+    goals = (to,) if isinstance(to, str) else tuple(dict.fromkeys(to))
+    with _requested(model, samples) as request:
+        wanted = replace(
+            request,
+            goals=goals,
+            out=Path(out),
+            via=tuple(via),
+            avoid=tuple(avoid),
+            metadata={**request.metadata, **(metadata or {})},
+            use_cache=use_cache,
+        )
+        done = run_request(wanted, _Silent(), lanes=_lanes(model))
     result = ConversionResult(outcome=done.outcome, report=done.folder)
-    if result.errors and not allow_partial:
-        raise next(iter(result.errors.values()))
+    problems = [*result.errors.values(), *([done.report_error] if done.report_error else [])]
+    if problems and not allow_partial:
+        raise problems[0]
     return result
 
 
-def validate(artifact: Artifact | str | Path, *, reference: Model | str | Path) -> Verdict:
+def validate(
+    artifact: Artifact | str | Path,
+    *,
+    reference: Model | str | Path,
+    samples: Data | None = None,
+) -> Verdict:
     """Compare an artifact with its model on this machine.
 
     Args:
         artifact: From `convert`, or the path of a file or SavedModel folder.
         reference: From `capture` or `load`, or what `load` takes.
+        samples: Real inputs to compare on, besides random ones: see `capture`. The first 16 are used.
 
     Returns:
-        The verdict; ask it whether it `passed`.
+        The verdict: ask it whether it `passed`, and for a `summary()` in one line.
 
     Raises:
+        InvalidInputError: The artifact is damaged or of no known format, or the samples do not fit.
         EdgeconvError: The reference cannot be captured, or the runtime of the format is missing.
+
+    Example:
+        >>> import numpy, tempfile, torch, edgeconv as ec
+        >>> model = ec.capture(torch.nn.Linear(4, 2), (torch.randn(1, 4),))
+        >>> lite = ec.convert(model, to="tflite", out=tempfile.mkdtemp())["tflite"]
+        >>> batches = [{"input": numpy.ones((2, 4), "float32")} for _ in range(3)]
+        >>> verdict = ec.validate(lite, reference=model, samples=batches)
+        >>> assert verdict.passed, verdict.summary()
     """
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
     known = detect(path)
-    return verify_artifact(path, known, _request(_as_model(reference), Path()), _Silent())
+    with _requested(_as_model(reference), samples) as request:
+        return verify_artifact(path.absolute(), known, request, _Silent())
 
 
 def _as_model(model: Model | str | Path) -> Model:
     return model if isinstance(model, Model) else load(model)
 
 
-def _request(
-    model: Model,
-    out: Path,
-    *,
-    to: Sequence[str] = (),
-    via: Sequence[str] = (),
-    avoid: Sequence[str] = (),
-    metadata: Mapping[str, str] | None = None,
-) -> ConversionRequest:
-    for key, text in (metadata or {}).items():
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    for key, text in metadata.items():
         if not (isinstance(key, str) and isinstance(text, str)):
             raise UsageError(
                 f"metadata '{key}' is no text", why=f"it is {text!r}", hint="use str()"
             )
+
+
+def _check_module(module: object) -> None:
+    from torch import nn
+
+    if isinstance(module, type):
+        raise UsageError(
+            f"the class '{module.__name__}' cannot be captured", hint="give an instance of it"
+        )
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"a {type(module).__name__} cannot be captured",
+            hint="give an nn.Module; a file or a factory is named with edgeconv.load",
+        )
+
+
+def _split_inputs(
+    given: Tensor | Sequence[object] | Mapping[str, object],
+) -> tuple[tuple[object, ...], dict[str, object] | None]:
+    """Positional and keyword inputs; a tensor by itself is the only input, not a sequence of its rows."""
+    from torch import Tensor
+
+    if isinstance(given, Tensor):
+        return (given,), None
+    if isinstance(given, Mapping):
+        return (), dict(given)
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return tuple(given), None
+    raise InvalidInputError(
+        f"example inputs cannot be a {type(given).__name__}",
+        hint="give a tensor, a tuple of them, or a mapping from the names of forward's parameters",
+    )
+
+
+@contextmanager
+def _requested(model: Model, samples: Data | None) -> Iterator[ConversionRequest]:
+    """What is to be done for a model, with samples where the run finds them; they are gone afterwards."""
+    if samples is not None:
+        check_data(samples)
+    with tempfile.TemporaryDirectory(prefix="edgeconv-samples-") as folder:
+        yield _request(model, samples, Path(folder))
+
+
+def _request(model: Model, samples: Data | None, folder: Path) -> ConversionRequest:
     if model.options is not None:
         request = make_request(model.options)
-    else:
-        request = ConversionRequest(
-            name=model.name, source=model.source, goals=(), out=out, captured=model.captured
-        )
-    return replace(
-        request,
-        goals=tuple(dict.fromkeys(to)),
-        out=out,
-        via=tuple(via),
-        avoid=tuple(avoid),
-        metadata={**request.metadata, **(metadata or {})},
+        if samples is None:
+            return request
+        written = write_batches(samples, folder / "batches", most=_MAX_BATCHES)
+        return replace(request, samples=written)
+    request = ConversionRequest(
+        name=model.name,
+        source=model.source,
+        goals=(),
+        out=Path(),
+        captured=model.captured,
+        seed=model.seed,
     )
+    if samples is None or model.captured is None:
+        return request
+    more = import_module(f"{_CAPTURING}.more_samples")
+    with unnoticed():
+        reference = more.add_samples(
+            model.context,
+            model.captured.output,
+            samples,
+            folder / "reference",
+        )
+    return replace(request, reference=reference)
 
 
 def _lanes(model: Model) -> dict[str, InProcessLane] | None:
     """A module that this process holds is traced and exported here."""
-    return None if model.captured is None else {_LANE: InProcessLane(model._context)}  # noqa: SLF001
+    if model.captured is None:
+        return None
+    return {_LANE: InProcessLane(model.context, around=unnoticed)}

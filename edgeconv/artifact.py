@@ -81,6 +81,13 @@ class Artifact:
         Raises:
             InvalidInputError: A name, dtype or shape does not fit.
             MissingDependencyError: The runtime is not installed.
+
+        Example:
+            >>> import numpy, tempfile, torch, edgeconv as ec
+            >>> model = ec.capture(torch.nn.ReLU(), torch.ones(1, 3), dynamic={"input": {0: "N"}})
+            >>> artifact = ec.convert(model, to="tflite", out=tempfile.mkdtemp())["tflite"]
+            >>> artifact.run({"input": numpy.array([[-1, 0, 1]], dtype="float32")})["output"].tolist()
+            [[0.0, 0.0, 1.0]]
         """
         from edgeconv.formats import load_handler
 

@@ -6,7 +6,7 @@ and the report, which is written into the output folder beside the artifacts.
 
 from __future__ import annotations
 
-import logging
+import math
 import re
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from edgeconv.data import check_data
 from edgeconv.errors import (
     EdgeconvError,
     InvalidInputError,
@@ -48,6 +49,7 @@ __all__ = [
     "Conversion",
     "ConversionOptions",
     "capture_options",
+    "check_numbers",
     "default_name",
     "make_request",
     "run_conversion",
@@ -64,7 +66,6 @@ _CAPTURED = ("torch-export", "torchscript")
 _SHOWN_ROUTES = 5
 # Errors of the call itself: nothing was tried, so there is nothing to report.
 _REFUSALS = (InvalidInputError, OutputError, UnsafeInputError, UsageError)
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +119,19 @@ class Conversion:
         outcome: What the executor says.
         report: The same as a document.
         folder: Where the report was written; None if it was not.
+        report_error: Why it was not.
     """
 
     outcome: Outcome
     report: Report
     folder: Path | None
+    report_error: EdgeconvError | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """0, or the status of the first format that was not delivered, or that of the report."""
+        missing = self.report_error.exit_status if self.report_error else 0
+        return self.outcome.exit_status or missing
 
 
 def run_conversion(
@@ -172,6 +181,8 @@ def run_request(
     """
     settings = settings or load_settings()
     registry = registry or Registry(allowed=settings.plugins)
+    _refuse_foreign_reports(request.out)
+    request = request.with_memory_limit(settings.memory_limit_bytes)
     with WorkerPool(settings.worker_environment) as pool, ThreadPoolExecutor(1) as aside:
         outcome = convert(
             request,
@@ -211,15 +222,33 @@ class _Preloading:
         self._listener.step_ended(record, verdict)
 
 
+def _refuse_foreign_reports(folder: Path) -> None:
+    from edgeconv.report.document import foreign_reports
+
+    names = foreign_reports(folder)
+    if names:
+        raise OutputError(
+            f"'{folder.absolute()}' holds files that edgeconv did not make",
+            why="its report would have to replace them",
+            hint="move them away, or choose another folder with -o",
+            details=[f"'{name}'" for name in names],
+        )
+
+
 def make_request(options: ConversionOptions) -> ConversionRequest:
     """What the executor is to do for some options.
 
     Raises:
         UsageError: The model, an input or an option is written in a way that means nothing.
-        InvalidInputError: A file that was named is missing.
+        InvalidInputError: A file that was named is missing, or is no model.
     """
+    check_numbers(seed=options.seed, timeout_seconds=options.timeout_seconds)
     source = parse_model(options.model, weights=options.weights, trust=options.trust)
     known = source_format(source)
+    if options.name is not None and not options.name:
+        raise UsageError("the name is an empty text", hint="leave --name out, or give a name")
+    if options.samples is not None:
+        check_data(options.samples)
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
@@ -229,6 +258,7 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         goals=tuple(dict.fromkeys(options.goals)),
         out=options.out,
         capture_options=capture_options(options, source),
+        samples=None if options.samples is None else options.samples.absolute(),
         metadata={**options.metadata, **labels},
         via=options.via,
         avoid=options.avoid,
@@ -244,14 +274,10 @@ def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str
 
     Raises:
         UsageError: An input is written in a way that means nothing.
-        InvalidInputError: There are no samples where the options say.
     """
-    if options.samples is not None and not options.samples.exists():
-        raise InvalidInputError(f"samples '{options.samples}' do not exist", hint="check the path")
     return {
         "source": source.to_json(),
         "inputs": [cast("Json", item.to_json()) for item in parse_inputs(options.inputs)],
-        "samples": None if options.samples is None else str(options.samples.absolute()),
         "trust": options.trust,
     }
 
@@ -266,6 +292,21 @@ def source_format(source: ModelSource) -> str:
         return _SOURCE
     found = detect(source.path).id
     return _SOURCE if found in _CAPTURED else found
+
+
+def check_numbers(*, seed: int, timeout_seconds: float | None = None) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises:
+        UsageError: The seed is none that all random generators take, or the timeout is no time.
+    """
+    if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
+        raise UsageError(
+            f"a timeout of {timeout_seconds:g} seconds means nothing",
+            hint="give a number of seconds above 0, or none for no limit",
+        )
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"{seed} is no seed", hint="give a number from 0 to 2**63 - 1")
 
 
 def default_name(source: ModelSource) -> str:
@@ -322,20 +363,24 @@ def _report(
     try:
         _write(report, facts.folder)
     except EdgeconvError as error:
-        _logger.warning("no report was written: %s", error)
-        outcome = replace(outcome, warnings=(*outcome.warnings, f"no report was written: {error}"))
-        return Conversion(outcome=outcome, report=build_report(outcome, facts), folder=None)
+        outcome = replace(outcome, warnings=(*outcome.warnings, "no report was written"))
+        report = build_report(outcome, facts)
+        return Conversion(outcome=outcome, report=report, folder=None, report_error=error)
     return Conversion(outcome=outcome, report=report, folder=facts.folder)
 
 
 def _write(report: Report, folder: Path) -> None:
-    from edgeconv.report.document import REPORT_NAME, to_text, write_text
-    from edgeconv.report.page import PAGE_NAME, render_page
+    from edgeconv.report.document import PAGE_NAME, REPORT_NAME, to_text, write_text
+    from edgeconv.report.page import render_page
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be created", why=str(error)) from error
+        raise OutputError(
+            f"'{folder}' cannot be created",
+            why=error.strerror or str(error),
+            hint="choose another folder with -o",
+        ) from error
     write_text(folder / REPORT_NAME, to_text(report))
     write_text(folder / PAGE_NAME, render_page(report))
 

@@ -300,8 +300,8 @@ def parse_size(text: str) -> Size:
     """
     try:
         return _parse(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, RecursionError) as error:
-        raise ValueError(f"not a size: {text!r}") from error
+    except (SyntaxError, RecursionError, MemoryError, ZeroDivisionError) as error:
+        raise ValueError(f"not a size: {text[:80]!r}") from error
 
 
 def _parse(node: ast.expr) -> Size:

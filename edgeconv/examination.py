@@ -83,12 +83,30 @@ def examine_model(
             graph = bench.lower(captured)
         except EdgeconvError as error:
             return Examination(facts=facts, error=error)
-        found = _inspect(bench.steps.runner, graph, _GRAPH, with_graph=with_graph)
+        found = _inspect(
+            bench.steps.runner,
+            graph,
+            _GRAPH,
+            with_graph=with_graph,
+            timeout_seconds=request.timeout_seconds,
+        )
         return Examination(facts=replace(facts, operators=found.operators, graph=found.graph))
 
 
-def examine_file(path: Path, known: Format, *, settings: Settings | None = None) -> ModelFacts:
+def examine_file(
+    path: Path,
+    known: Format,
+    *,
+    timeout_seconds: float | None = None,
+    settings: Settings | None = None,
+) -> ModelFacts:
     """Read a model file with the library of its format, in a worker process.
+
+    Args:
+        path: The file or folder.
+        known: Its format.
+        timeout_seconds: Most time that it may take; None for no limit.
+        settings: The user's settings; read from the environment unless given.
 
     Raises:
         InvalidInputError: The file is damaged.
@@ -96,7 +114,7 @@ def examine_file(path: Path, known: Format, *, settings: Settings | None = None)
     """
     settings = settings or load_settings()
     with WorkerPool(settings.worker_environment) as pool:
-        return _inspect(pool, path, known.id, with_graph=True)
+        return _inspect(pool, path, known.id, with_graph=True, timeout_seconds=timeout_seconds)
 
 
 def verify_artifact(
@@ -175,7 +193,7 @@ def _open_bench(
             Workspace(settings.scratch_dir) as workspace,
         ):
             steps = Steps(
-                request,
+                request.with_memory_limit(settings.memory_limit_bytes),
                 runner=pool,
                 store=store,
                 listener=listener,
@@ -187,12 +205,20 @@ def _open_bench(
         store.close()
 
 
-def _inspect(runner: Runner, path: Path, format_id: str, *, with_graph: bool) -> ModelFacts:
+def _inspect(
+    runner: Runner,
+    path: Path,
+    format_id: str,
+    *,
+    with_graph: bool,
+    timeout_seconds: float | None,
+) -> ModelFacts:
     verifier = VERIFIERS[format_id]
     task = Task(
         title=f"inspection of '{path.name}'",
         entry=_ENTRY,
         request={"path": str(path), "format": format_id, "graph": with_graph},
+        timeout_seconds=timeout_seconds,
     )
     reply = runner.run(Lane(name=verifier.lane), task)
     return ModelFacts.from_json(reply.unwrap())

@@ -6,13 +6,14 @@ Everything else is given a `Settings`, so that a test or an embedding program ca
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.errors import UsageError
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "load_settings", "parse_size"]
 
 # What a worker may see of the user's environment: where things are, how to reach them, which language.
 _INHERITED = (
@@ -53,6 +54,8 @@ _FIXED = {
 
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -66,6 +69,8 @@ class Settings:
         plugins: Names of entry points or distributions whose plugins are loaded; None for all. The plugins
             that come with edgeconv are always loaded. `EDGECONV_PLUGINS`, separated by commas.
         cores: Processor cores this process may use.
+        memory_limit_bytes: Most that one worker process and all it starts may take; None for most of the machine's
+            memory. `EDGECONV_MEMORY_LIMIT`, such as `2G`.
         worker_environment: All environment variables that worker processes see. `EDGECONV_PASS_ENV` names
             more of the user's variables to hand on, separated by commas.
     """
@@ -74,12 +79,18 @@ class Settings:
     is_offline: bool = False
     plugins: frozenset[str] | None = None
     cores: int = 1
+    memory_limit_bytes: int | None = None
     worker_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def store_dir(self) -> Path:
         """Where results of earlier runs are kept."""
         return self.cache_dir / "store"
+
+    @property
+    def log_dir(self) -> Path:
+        """Where tracebacks of bugs are kept."""
+        return self.cache_dir / "logs"
 
     @property
     def scratch_dir(self) -> Path:
@@ -104,8 +115,34 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         is_offline=is_offline,
         plugins=_read_names(variables, "EDGECONV_PLUGINS"),
         cores=cores,
+        memory_limit_bytes=_read_limit(variables),
         worker_environment=_worker_environment(variables, cores=cores, is_offline=is_offline),
     )
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a text such as `500M`; units are powers of 1024.
+
+    >>> parse_size("1.5k")
+    1536
+
+    Raises:
+        UsageError: It is no size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if not match:
+        raise UsageError(f"'{text}' is no size", hint="write it as 500M or 2G")
+    return int(float(match[1]) * 2 ** _UNITS[match[2]])
+
+
+def _read_limit(variables: Mapping[str, str]) -> int | None:
+    text = variables.get("EDGECONV_MEMORY_LIMIT", "")
+    if not text:
+        return None
+    limit = parse_size(text)
+    if not limit:
+        raise UsageError("'EDGECONV_MEMORY_LIMIT' is 0", hint="write it as 500M or 2G, or unset it")
+    return limit
 
 
 def _read_cache_dir(variables: Mapping[str, str]) -> Path:

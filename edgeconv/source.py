@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, cast
 
 from edgeconv.dims import DimExpr, Size, parse_size, symbols
 from edgeconv.errors import InvalidInputError, UsageError
@@ -26,6 +27,19 @@ _GRAMMAR = (
 _FUNCTION = re.compile(r"[A-Za-z_]\w*\Z")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 _INPUT = re.compile(r"(?P<name>[A-Za-z_][\w.\-]*):(?P<dtype>[^\[\]]*)\[(?P<dims>[^\[\]]*)\]\Z")
+# What PyTorch, NumPy and others also call them.
+_OTHER_DTYPES = {
+    **dict.fromkeys(("float", "f32", "fp32", "single"), "float32"),
+    **dict.fromkeys(("half", "f16", "fp16"), "float16"),
+    **dict.fromkeys(("double", "f64", "fp64"), "float64"),
+    **dict.fromkeys(("bf16",), "bfloat16"),
+    **dict.fromkeys(("long", "int", "i64"), "int64"),
+    **dict.fromkeys(("i32",), "int32"),
+    **dict.fromkeys(("byte", "u8"), "uint8"),
+    **dict.fromkeys(("boolean",), "bool"),
+}
+# Sizes are 32-bit integers in TFLite.
+_LARGEST_SIZE = 2**31 - 1
 _RANGE = re.compile(r"(?P<first>\d+)(?:\.\.(?P<last>\d+))?\Z")
 
 
@@ -39,7 +53,7 @@ class ModelSource:
         path: The model file, or the Python file of the factory; None for a factory in an importable module.
         module: Dotted module of the factory; empty otherwise.
         function: Name of the factory; empty for a file.
-        folder: From where the factory's imports are resolved, besides what is installed.
+        search_path: Folders from which the factory's imports are resolved, besides what is installed.
         weights: State dict to load into the module.
         trust: Whether a pickle may run code.
     """
@@ -49,7 +63,7 @@ class ModelSource:
     path: Path | None = None
     module: str = ""
     function: str = ""
-    folder: Path | None = None
+    search_path: tuple[Path, ...] = ()
     weights: Path | None = None
     trust: bool = False
 
@@ -61,7 +75,7 @@ class ModelSource:
             "path": _text(self.path),
             "module": self.module,
             "function": self.function,
-            "folder": _text(self.folder),
+            "search_path": [str(folder) for folder in self.search_path],
             "weights": _text(self.weights),
             "trust": self.trust,
         }
@@ -75,7 +89,7 @@ class ModelSource:
             path=_path(data.get("path")),
             module=str(data.get("module") or ""),
             function=str(data.get("function") or ""),
-            folder=_path(data.get("folder")),
+            search_path=tuple(Path(str(item)) for item in cast("list[Json]", data["search_path"])),
             weights=_path(data.get("weights")),
             trust=bool(data.get("trust")),
         )
@@ -93,8 +107,14 @@ def parse_model(text: str, *, weights: Path | None = None, trust: bool = False) 
         UsageError: The text is neither a factory nor a path, or weights are given beside a model file.
         InvalidInputError: The file, or the weights, do not exist.
     """
+    if not text.strip():
+        raise UsageError("the model is an empty text", hint="name a model file or a factory")
     if weights is not None:
         weights = _existing(weights, "weights file")
+        if weights.is_dir():
+            raise InvalidInputError(
+                f"weights '{weights}' are a folder", hint="name the weights file inside it"
+            )
     head, colon, function = text.rpartition(":")
     if colon and not Path(text).exists():
         return _parse_factory(text, head, function, weights=weights, trust=trust)
@@ -137,13 +157,29 @@ def _parse_factory(
     source = ModelSource(text=text, kind="factory", function=function, weights=weights, trust=trust)
     if head.endswith(".py") or "/" in head:
         path = _existing(Path(head), "Python file")
-        return replace(source, path=path, folder=path.parent)
+        if path.is_dir():
+            raise UsageError(
+                f"'{head}' is a folder, not a Python file",
+                hint="write path/to/file.py:function, or package.module:function",
+            )
+        return replace(source, path=path, search_path=_search_path(path.parent))
     if not _MODULE.match(head):
         raise UsageError(
             f"'{head}' is neither a Python file nor a module",
             hint="write package.module:function or path/to/file.py:function",
         )
-    return replace(source, module=head, folder=Path.cwd())
+    return replace(source, module=head, search_path=_search_path(Path.cwd()))
+
+
+def _search_path(first: Path) -> tuple[Path, ...]:
+    """Where this process looks for modules, so that a factory is found by the worker as it is here.
+
+    Workers start isolated: `PYTHONPATH`, and what a program put on its own path, they would not know of.
+    """
+    given = (Path(entry).absolute() for entry in sys.path if entry and Path(entry).is_dir())
+    installed = (Path(sys.prefix), Path(sys.base_prefix))
+    own = [p for p in given if not any(p.is_relative_to(prefix) for prefix in installed)]
+    return tuple(dict.fromkeys((first, *own)))
 
 
 def _existing(path: Path, what: str) -> Path:
@@ -154,8 +190,10 @@ def _existing(path: Path, what: str) -> Path:
 
 def _suggest_neighbour(path: Path) -> str:
     folder = path.parent
-    names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=1)
+    if not folder.is_dir():
+        return f"there is no folder '{folder}': check the path"
+    names = [item.name for item in folder.iterdir() if item.suffix == path.suffix]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
     return f"did you mean '{folder / close[0]}'?" if close else "check the path"
 
 
@@ -206,14 +244,13 @@ def parse_input(text: str) -> InputSpec:
     Raises:
         UsageError: The text is not of this form; the error points at the place.
     """
+    text = text.strip()
     match = _INPUT.match(text)
     if match is None:
         _refuse(text, _find_problem(text), "this is not NAME:DTYPE[DIMS]")
     dtype = match["dtype"]
     if dtype not in set(DType):
-        close = difflib.get_close_matches(dtype, list(DType), n=1)
-        also = f"; did you mean {close[0]}?" if close else ""
-        _refuse(text, match.start("dtype"), f"'{dtype}' is no dtype{also}")
+        _refuse(text, match.start("dtype"), f"'{dtype}' is no dtype{_suggest_dtype(dtype)}")
     shape: list[Size] = []
     dims: list[Dim] = []
     bounded: set[str] = set()
@@ -225,6 +262,12 @@ def parse_input(text: str) -> InputSpec:
             bounded |= {dim.name} if is_bounded else set()
     tensor = TensorSpec(name=match["name"], dtype=DType(dtype), shape=tuple(shape))
     return InputSpec(tensor=tensor, dims=tuple(dict.fromkeys(dims)), bounded=frozenset(bounded))
+
+
+def _suggest_dtype(text: str) -> str:
+    close = difflib.get_close_matches(text, list(DType), n=1)
+    meant = _OTHER_DTYPES.get(text.lower()) or (close[0] if close else "")
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def _find_problem(text: str) -> int:
@@ -256,6 +299,10 @@ def _parse_dim(text: str, position: int, item: str) -> tuple[Size, Dim | None, b
     if isinstance(size, int):
         if equals or size < 0:
             _refuse(text, position, f"'{item}' is no size: only a name can be given one")
+        if size == 0:
+            _refuse(text, position, "a size of 0 leaves nothing to compute, and nothing to compare")
+        if size > _LARGEST_SIZE:
+            _refuse(text, position, f"{size} is more than any format can count")
         return size, None, False
     if not equals:
         return size, None, False
@@ -281,6 +328,8 @@ def _solve(text: str, position: int, size: DimExpr, first: int, last: int | None
     if (first - offset) % factor:
         _refuse(text, position, f"no whole {name} makes {size} equal {first}")
     example = (first - offset) // factor
+    if max(first, last or 0) > _LARGEST_SIZE:
+        _refuse(text, position, f"{max(first, last or 0)} is more than any format can count")
     if example < 1:
         _refuse(text, position, f"the example size of {name} must be 1 or more")
     return Dim(

@@ -13,8 +13,8 @@ import pytest
 from tests.formats.models import MODELS
 
 if TYPE_CHECKING:
-    from edgeconv.api import Model
     from edgeconv.artifact import Artifact
+    from edgeconv.model import Model
     from tests.formats.models import Example
 
 __all__ = ["FORMATS", "Delivered"]

@@ -119,15 +119,41 @@ def test_an_output_folder_that_is_a_file_is_refused_before_any_work(
     assert request_.out.read_text() == "mine"
 
 
-def test_a_report_that_cannot_be_written_is_a_warning(
-    request_: ConversionRequest, tmp_path: Path
+def test_a_report_that_cannot_be_written_is_an_error_and_artifacts_stay(
+    request_: ConversionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (request_.out / "report.json").mkdir(parents=True)
+    from edgeconv.report import document
+
+    def full(path: Path, text: str) -> None:
+        raise OutputError(f"'{path}' cannot be written", why="No space left on device")
+
+    monkeypatch.setattr(document, "write_text", full)
     conversion = _run(request_, tmp_path / "cache")
     assert conversion.folder is None
     assert conversion.outcome.exit_status == 0
-    assert any("no report was written" in text for text in conversion.report.warnings)
+    assert conversion.exit_status == 2
+    assert isinstance(conversion.report_error, OutputError)
+    assert "no report was written" in conversion.report.warnings
     assert (request_.out / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_a_report_of_somebody_else_is_not_replaced(
+    request_: ConversionRequest, tmp_path: Path, name: str
+) -> None:
+    request_.out.mkdir()
+    (request_.out / name).write_text("mine")
+    with pytest.raises(OutputError, match="did not make") as caught:
+        _run(request_, tmp_path / "cache")
+    assert caught.value.details == (f"'{name}'",)
+    assert [path.name for path in request_.out.iterdir()] == [name]
+
+
+def test_a_report_of_ours_is_replaced(request_: ConversionRequest, tmp_path: Path) -> None:
+    first = _run(request_, tmp_path / "cache")
+    again = _run(replace(request_, goals=("onnx",)), tmp_path / "cache")
+    assert again.folder == first.folder
+    assert [goal.format for goal in read_report(request_.out).goals] == ["onnx"]
 
 
 def _options(tmp_path: Path, **changes: object) -> ConversionOptions:

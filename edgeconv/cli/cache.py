@@ -11,13 +11,13 @@ from edgeconv.cli.options import AsJson, Quiet, Verbose
 from edgeconv.cli.screen import Screen, as_table
 from edgeconv.errors import UsageError
 from edgeconv.report.figures import format_size
+from edgeconv.settings import load_settings, parse_size
 
 if TYPE_CHECKING:
     from edgeconv.store import Store
 
 __all__ = ["clear", "info", "list_entries", "prune"]
 
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SECONDS = {"": 86400.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 MaxSize = Annotated[
@@ -91,21 +91,17 @@ def prune(
 
 
 def clear(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Remove everything from the cache."""
-    freed = _open_store().clear()
+    """Remove everything from the cache: results, logs, and what killed runs left behind."""
+    from edgeconv.artifact import measure_size
+    from edgeconv.execute.workspace import remove_abandoned
+    from edgeconv.store.files import remove
+
+    settings = load_settings()
+    freed = _open_store().clear() + remove_abandoned(settings.scratch_dir)
+    if settings.log_dir.is_dir():
+        freed += measure_size(settings.log_dir)
+        remove(settings.log_dir)
     _show_freed(freed, Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose))
-
-
-def parse_size(text: str) -> int:
-    """Bytes from a text such as `500M`; units are powers of 1024.
-
-    Raises:
-        UsageError: It is no size.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
-    if not match:
-        raise UsageError(f"'{text}' is no size", hint="write it as 500M or 2G")
-    return int(float(match[1]) * 2 ** _UNITS[match[2]])
 
 
 def parse_age(text: str) -> float:
@@ -125,7 +121,6 @@ def _show_freed(freed: int, screen: Screen) -> None:
 
 
 def _open_store() -> Store:
-    from edgeconv.settings import load_settings
     from edgeconv.store import Store
 
     return Store(load_settings().store_dir)

@@ -20,6 +20,7 @@ from edgeconv.cli.options import (
     Trust,
     Verbose,
     Weights,
+    read_path,
     split_ids,
 )
 from edgeconv.cli.screen import Screen
@@ -43,6 +44,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=read_path,
         metavar="DIR",
         help="Folder that receives the artifacts and the report.",
         show_default=False,
@@ -94,6 +96,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         "--label-file",
+        parser=read_path,
         metavar="FILE",
         help="Names of the classes, one per line; kept inside artifacts.",
         show_default=False,
@@ -161,8 +164,7 @@ def _tell(conversion: Conversion, screen: Screen) -> int:
     """Print the table and what failed; returns the exit status."""
     from edgeconv.cli.failure import tell_error
     from edgeconv.cli.summary import summarize
-    from edgeconv.report.document import to_text
-    from edgeconv.report.page import PAGE_NAME
+    from edgeconv.report.document import PAGE_NAME, to_text
     from edgeconv.report.reading import all_warnings
 
     report = conversion.report
@@ -174,10 +176,11 @@ def _tell(conversion: Conversion, screen: Screen) -> int:
         tell_error(error, Screen(is_verbose=screen.is_verbose))
     if conversion.folder is not None:
         screen.note(f"report: {conversion.folder / PAGE_NAME}")
-    return conversion.outcome.exit_status
+    return conversion.exit_status
 
 
 def _distinct_errors(conversion: Conversion) -> list[EdgeconvError]:
     """Errors of the formats; one that is the same for several is told once."""
     errors = [goal.error for goal in conversion.outcome.goals if goal.error]
+    errors += [conversion.report_error] if conversion.report_error else []
     return list({str(error): error for error in errors}.values())

@@ -7,10 +7,11 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
-from edgeconv.cli.screen import Screen
-from edgeconv.errors import EdgeconvError, InternalError
+from edgeconv.cli.screen import Screen, print_message, print_result
+from edgeconv.errors import EdgeconvError, InternalError, OutputError
 
 __all__ = ["tell_bug", "tell_error", "tell_interruption"]
 
@@ -18,10 +19,11 @@ __all__ = ["tell_bug", "tell_error", "tell_interruption"]
 def tell_error(error: EdgeconvError, screen: Screen) -> int:
     """Print an error; returns the exit status."""
     if screen.is_json:
-        print(json.dumps({"error": error.to_json()}, indent=2))
-    print(_as_text(error), file=sys.stderr)
+        with suppress(OutputError):  # stdout itself may be what failed
+            print_result(json.dumps({"error": error.to_json()}, indent=2))
+    print_message(_as_text(error))
     if screen.is_verbose:
-        traceback.print_exception(error)
+        print_message("".join(traceback.format_exception(error)).rstrip())
     return error.exit_status
 
 
@@ -34,7 +36,7 @@ def tell_bug(error: Exception, screen: Screen) -> int:
     )
     status = tell_error(bug, Screen(is_json=screen.is_json))
     if screen.is_verbose:
-        traceback.print_exception(error)
+        print_message("".join(traceback.format_exception(error)).rstrip())
     return status
 
 
@@ -42,7 +44,7 @@ def tell_interruption(status: int, screen: Screen) -> int:
     """Print that the run was interrupted; returns the exit status."""
     if screen.is_json:
         document = {"error": {"code": "interrupted", "exit_status": status}}
-        print(json.dumps(document, indent=2))
+        print_result(json.dumps(document, indent=2))
     screen.note("interrupted: what was delivered before is whole, nothing else was left")
     return status
 
@@ -73,6 +75,6 @@ def _log_folder() -> Path:
     from edgeconv.settings import load_settings
 
     try:
-        return load_settings().cache_dir / "logs"
+        return load_settings().log_dir
     except EdgeconvError:
         return Path(tempfile.gettempdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +25,8 @@ from edgeconv.cli.screen import Screen, as_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from edgeconv.conversion import ConversionOptions
     from edgeconv.examination import Examination
-    from edgeconv.execute.request import ConversionRequest
-    from edgeconv.formats import Format
     from edgeconv.inspection.facts import ModelFacts
     from edgeconv.signature import Dim
 
@@ -55,7 +55,7 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
     read as it is.
     """
     from edgeconv.cli.failure import tell_error
-    from edgeconv.conversion import ConversionOptions, make_request
+    from edgeconv.conversion import ConversionOptions
 
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     options = ConversionOptions(
@@ -68,9 +68,7 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
         trust=trust,
         seed=seed,
     )
-    found = _examine(
-        make_request(options), model, screen, with_graph=graph, has_inputs=bool(inputs)
-    )
+    found = _examine(options, screen, with_graph=graph)
     error = found.error.to_json() if found.error else None
     screen.show({"model": model, **found.facts.to_json(), "error": error}, _tell(found.facts))
     if found.error is None:
@@ -78,47 +76,35 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
     return tell_error(found.error, Screen(is_verbose=verbose))
 
 
-def _examine(
-    request: ConversionRequest,
-    model: str,
-    screen: Screen,
-    *,
-    with_graph: bool,
-    has_inputs: bool,
-) -> Examination:
+def _examine(options: ConversionOptions, screen: Screen, *, with_graph: bool) -> Examination:
+    from edgeconv.artifact import measure_size
     from edgeconv.cli.progress import watch
+    from edgeconv.conversion import make_request
     from edgeconv.examination import Examination, examine_file, examine_model
-    from edgeconv.formats import detect
+    from edgeconv.formats import detect, load_handler
     from edgeconv.source import parse_model
 
-    source = parse_model(model)
+    source = parse_model(options.model, weights=options.weights)
     known = detect(source.path) if source.kind == "file" and source.path else None
-    if known is None or source.path is None:
-        with watch(screen) as listener:
-            return examine_model(request, listener, with_graph=with_graph)
-    # TorchScript of another tool says nothing about its inputs: --input does.
-    is_captured = known.id == "torch-export" or (known.id == "torchscript" and has_inputs)
-    if not is_captured:
-        return Examination(facts=examine_file(source.path, known))
+    # A script of another tool stores no shapes: with --input it is captured, as a program always is.
+    is_captured = known is None or known.id in (
+        "torch-export",
+        "torchscript" if options.inputs else "",
+    )
+    if known is not None and source.path and not is_captured:
+        limit = options.timeout_seconds
+        return Examination(facts=examine_file(source.path, known, timeout_seconds=limit))
     with watch(screen) as listener:
-        found = examine_model(request, listener, with_graph=with_graph)
-    return _as_file(found, source.path, known)
-
-
-def _as_file(found: Examination, path: Path, known: Format) -> Examination:
-    """What was found in a file's model, with what the file itself says."""
-    from dataclasses import replace
-
-    from edgeconv.artifact import measure_size
-    from edgeconv.formats import load_handler
-
+        found = examine_model(make_request(options), listener, with_graph=with_graph)
+    if known is None or source.path is None:
+        return found
     # Reading the metadata of TorchScript would need PyTorch, in this process.
     has_metadata = known.id == "torch-export"
     facts = replace(
         found.facts,
         format=known.id,
-        size_bytes=measure_size(path),
-        metadata=load_handler(known.id).read_metadata(path) if has_metadata else {},
+        size_bytes=measure_size(source.path),
+        metadata=load_handler(known.id).read_metadata(source.path) if has_metadata else {},
     )
     return replace(found, facts=facts)
 

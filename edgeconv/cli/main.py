@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from importlib import import_module
-from typing import Annotated, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer.main import get_command
@@ -21,6 +22,9 @@ from typer.main import get_command
 from edgeconv.cli.failure import tell_bug, tell_error, tell_interruption
 from edgeconv.cli.screen import Screen
 from edgeconv.errors import EdgeconvError, UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.execute.interrupt import Interruption
 
 __all__ = ["COMMANDS", "build_app", "main", "run"]
 
@@ -49,10 +53,12 @@ _GROUPS: Mapping[str, str] = {
 }
 _PROGRAM = "edgeconv"
 _BROKEN_PIPE_STATUS = 141
+_TYPER_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line of this process and end it."""
+    _open_streams()
     # A terminal that cannot show an arrow shows something else, and nothing fails over it.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -66,15 +72,14 @@ def run(arguments: Sequence[str]) -> int:
 
     screen = _read_screen(arguments)
     try:
-        with interruptible():
-            status = _run(arguments, screen)
-            sys.stdout.flush()
-            return status
+        with interruptible() as interruption:
+            return _run(arguments, screen, interruption)
     except KeyboardInterrupt as error:
         return tell_interruption(exit_status(error), screen)
     except BrokenPipeError:
-        _forget_stdout()
         return _BROKEN_PIPE_STATUS
+    finally:
+        _flush_stdout()
 
 
 def build_app(wanted: Sequence[str]) -> typer.Typer:
@@ -103,10 +108,12 @@ def build_app(wanted: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _run(arguments: Sequence[str], screen: Screen) -> int:
+def _run(arguments: Sequence[str], screen: Screen, interruption: Interruption) -> int:
     _set_up_logging(screen)
     try:
         action = _parse(arguments)
+        if action == _TYPER_INTERRUPTED:
+            interruption.resume()
         return action if isinstance(action, int) else action() or 0
     except EdgeconvError as error:
         return tell_error(error, screen)
@@ -131,7 +138,8 @@ def _parse(arguments: Sequence[str]) -> Action | int:
         )
     except typer.TyperException as error:
         raise UsageError(
-            _sentence(error.format_message()), hint=f"see: {_help_command(words)}"
+            _sentence(error.format_message()),
+            hint=_suggest_path(arguments) or f"see: {_help_command(words)}",
         ) from error
     return cast("Action | int", parsed)
 
@@ -193,13 +201,40 @@ def _sentence(text: str) -> str:
     return (text[:1].lower() + text[1:]).rstrip(".").replace("\n", " ").replace("\t", " ")
 
 
+def _suggest_path(arguments: Sequence[str]) -> str:
+    """What to write where the name of a file was taken for an option."""
+    for word in arguments:
+        if word.startswith("-") and Path(word.partition(":")[0]).exists():
+            return f"a file whose name begins with '-' is written ./{word}"
+    return ""
+
+
 def _help_command(words: Sequence[str]) -> str:
     known = [key for key in COMMANDS if key.split() == list(words[: len(key.split())])]
     group = words[0] if words and words[0] in _GROUPS else ""
     return " ".join(filter(None, [_PROGRAM, known[0] if known else group, "--help"]))
 
 
-def _forget_stdout() -> None:
-    """Nobody reads it any more: what is still buffered must not fail when the interpreter ends."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+def _open_streams() -> None:
+    """Give the standard streams that the caller closed something to read and write: nothing.
+
+    Otherwise the next file that is opened would get their number, and what is printed would land in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - a number, for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - likewise
+
+
+def _flush_stdout() -> None:
+    """Write what is still buffered; what cannot be written must not fail again when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgeconv.errors import UsageError
+
 __all__ = [
     "AsJson",
     "Inputs",
@@ -19,8 +21,22 @@ __all__ = [
     "Trust",
     "Verbose",
     "Weights",
+    "read_path",
     "split_ids",
 ]
+
+
+def read_path(text: str) -> Path:
+    """A path as the user typed it.
+
+    Raises:
+        UsageError: The text is empty, as that of a variable is which was never set; `Path` would take it for
+            the folder that edgeconv was called in.
+    """
+    if not text:
+        raise UsageError("a path is an empty text", hint="name a file or folder; . is this folder")
+    return Path(text)
+
 
 Model = Annotated[
     str,
@@ -42,6 +58,7 @@ Inputs = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
+        parser=read_path,
         metavar="FILE",
         help="Weights for a factory: .safetensors, or a PyTorch state dict.",
         show_default=False,
@@ -50,8 +67,9 @@ Weights = Annotated[
 Samples = Annotated[
     Path | None,
     typer.Option(
+        parser=read_path,
         metavar="FILE",
-        help="Real inputs to verify with: a .npz, or a folder of .npy.",
+        help="Real inputs to verify with: a .npz, or a folder of .npy; the first 16 are used.",
         show_default=False,
     ),
 ]
@@ -77,6 +95,13 @@ Verbose = Annotated[
 
 
 def split_ids(values: list[str] | None) -> tuple[str, ...]:
-    """Ids from an option that is repeated, or given once with commas; each id once."""
+    """Ids from an option that is repeated, or given once with commas; each id once.
+
+    Raises:
+        UsageError: The option was given without any.
+    """
     parts = (part.strip() for value in values or () for part in value.split(","))
-    return tuple(dict.fromkeys(part for part in parts if part))
+    ids = tuple(dict.fromkeys(part for part in parts if part))
+    if values and not ids:
+        raise UsageError("an option that takes ids has none", hint="name some, or leave it out")
+    return ids

@@ -82,4 +82,6 @@ def _describe(found: _Found) -> dict[str, object]:
 def _tell(found: _Found, *, is_explained: bool) -> str:
     rejected = found.rejected if is_explained else ()
     lines = explain_text(found.plans, rejected).splitlines()
+    if is_explained and not rejected:
+        lines.append("out: none")
     return "\n".join([f"{found.goal}:", *(f"  {line}" for line in lines)])

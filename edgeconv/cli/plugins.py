@@ -9,7 +9,7 @@ from edgeconv.plugin.registry import Registry, install_hint, missing_modules
 
 __all__ = ["plugins", "why_unusable"]
 
-_HEADER = ("converter", "edge", "version", "fidelity", "seconds", "from", "usable")
+_HEADER = ("converter", "edge", "what it does", "from", "usable")
 
 
 def plugins(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
@@ -23,7 +23,7 @@ def plugins(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose =
         "problems": problems,
     }
     rows = [_cells(spec, registry) for spec in registry.converters]
-    text = as_table(_HEADER, rows, right=(3, 4))
+    text = as_table(_HEADER, rows)
     if problems:
         lines = [f"  {item['plugin']}: {item['reason']}" for item in problems]
         text = "\n".join([text, "", "not loaded:", *lines])
@@ -51,6 +51,7 @@ def _describe(spec: ConverterSpec, registry: Registry) -> dict[str, object]:
         "target": spec.target,
         "summary": spec.summary,
         "origin": registry.origin(spec.id),
+        "distribution": registry.distribution(spec.id),
         "cost": {
             "fidelity": spec.cost.fidelity,
             "install_bytes": spec.cost.install_bytes,
@@ -65,9 +66,7 @@ def _cells(spec: ConverterSpec, registry: Registry) -> tuple[str, ...]:
     return (
         spec.id,
         f"{spec.source} → {spec.target}",
-        spec.version,
-        str(spec.cost.fidelity),
-        f"{spec.cost.seconds:g}",
-        registry.origin(spec.id),
+        spec.summary,
+        registry.distribution(spec.id) or "-",
         why_unusable(spec) or "yes",
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeconv.cli.screen import Screen, open_console
+from edgeconv.cli.screen import Screen, open_console, print_message
 from edgeconv.execute.records import Listener, Step, StepRecord
 from edgeconv.report.figures import format_seconds
 from edgeconv.validation.verdict import Verdict
@@ -49,8 +49,7 @@ class _Plain:
         """Write the line; threads cannot mix, since it is one write."""
         mark = "failed" if _is_failure(record, verdict) else "ok"
         line = f"{mark:6}  {_title(record.step)}  {_elapsed(record)}  {_result(record, verdict)}"
-        sys.stderr.write(line.rstrip() + "\n")
-        sys.stderr.flush()
+        print_message(line.rstrip())
 
 
 class _Live:
@@ -84,7 +83,7 @@ def _open_display() -> Progress:
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         TextColumn("{task.fields[result]}", markup=False),
-        console=open_console(is_error=True),
+        console=open_console(sys.stderr),
     )
 
 

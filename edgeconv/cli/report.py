@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeconv.cli.options import AsJson, Quiet, Verbose
+from edgeconv.cli.options import AsJson, Quiet, Verbose, read_path
 from edgeconv.cli.screen import Screen
-from edgeconv.report.document import read_report, report_schema, to_text, write_text
+from edgeconv.report.document import PAGE_NAME, read_report, report_schema, to_text, write_text
 
 if TYPE_CHECKING:
     from edgeconv.report.model import Report
@@ -20,6 +20,7 @@ __all__ = ["html", "schema", "show"]
 ReportFile = Annotated[
     Path,
     typer.Argument(
+        parser=read_path,
         metavar="REPORT",
         help="A report.json, or the folder that holds it.",
         show_default=False,
@@ -30,6 +31,7 @@ PageFile = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=read_path,
         metavar="FILE",
         help="Where the page goes; beside the report unless given.",
         show_default=False,
@@ -41,11 +43,14 @@ def show(
     report: ReportFile, *, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
     """Print what a report says."""
-    from edgeconv.cli.summary import summarize
+    from edgeconv.cli.summary import list_problems, summarize
+    from edgeconv.report.reading import all_warnings
 
     found = read_report(report)
+    warnings = "\n".join(f"warning: {text}" for text in all_warnings(found))
+    parts = (_title(found), summarize(found), warnings, list_problems(found))
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
-    screen.show_json_text(to_text(found), _title(found) + summarize(found))
+    screen.show_json_text(to_text(found), "\n\n".join(filter(None, parts)))
 
 
 def html(
@@ -57,7 +62,7 @@ def html(
     verbose: Verbose = False,
 ) -> None:
     """Draw the page of a report again."""
-    from edgeconv.report.page import PAGE_NAME, render_page
+    from edgeconv.report.page import render_page
 
     folder = report if report.is_dir() else report.parent
     path = output or folder / PAGE_NAME
@@ -74,4 +79,4 @@ def schema(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = 
 
 
 def _title(report: Report) -> str:
-    return f"{report.name}, converted from {report.source.model} at {report.created}\n\n"
+    return f"{report.name}, converted from {report.source.model} at {report.created}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from edgeconv.cli.screen import as_table
 from edgeconv.report.figures import format_error, format_floor, format_size
-from edgeconv.report.model import OutputReport, Report
+from edgeconv.report.model import ErrorReport, OutputReport, Report
 from edgeconv.report.reading import FormatRow, format_rows
 
-__all__ = ["summarize"]
+__all__ = ["list_problems", "summarize"]
 
 _HEADER = ("format", "size", "verdict", "error / floor", "route", "seconds")
 
@@ -15,6 +15,19 @@ _HEADER = ("format", "size", "verdict", "error / floor", "route", "seconds")
 def summarize(report: Report) -> str:
     """One line for each format that was asked for."""
     return as_table(_HEADER, [_cells(row) for row in format_rows(report)], right=(1, 5))
+
+
+def list_problems(report: Report) -> str:
+    """What went wrong with single formats, as text; empty if nothing did."""
+    errors = [goal.error for goal in report.goals if goal.error]
+    return "\n\n".join(dict.fromkeys(_describe(error) for error in errors))
+
+
+def _describe(error: ErrorReport) -> str:
+    lines = [f"error: {error.message}", f"why: {error.why}" if error.why else ""]
+    lines += [f"  - {line}" for line in error.details]
+    lines.append(f"hint: {error.hint}" if error.hint else "")
+    return "\n".join(filter(None, lines))
 
 
 def _cells(row: FormatRow) -> tuple[str, ...]:

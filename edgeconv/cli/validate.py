@@ -18,6 +18,7 @@ from edgeconv.cli.options import (
     Trust,
     Verbose,
     Weights,
+    read_path,
 )
 from edgeconv.cli.screen import Screen, as_table
 from edgeconv.errors import ValidationError
@@ -31,7 +32,10 @@ _HEADER = ("output", "max error", "relative", "floor", "tolerance", "cosine", "S
 ArtifactFile = Annotated[
     Path,
     typer.Argument(
-        metavar="ARTIFACT", help="A file, or the folder of a SavedModel.", show_default=False
+        parser=read_path,
+        metavar="ARTIFACT",
+        help="A file, or the folder of a SavedModel.",
+        show_default=False,
     ),
 ]
 Reference = Annotated[

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from edgeconv.errors import EdgeconvError, FailureKind, error_from_json
+from edgeconv.errors import EdgeconvError, FailureKind, InvalidInputError, error_from_json
 from edgeconv.execute.records import Step
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Reply, Runner, Task, WorkerReplacedError, failure
@@ -18,7 +18,7 @@ from edgeconv.plugin.converter import ConverterSpec
 from edgeconv.plugin.job import Job
 from edgeconv.signature import Signature
 
-__all__ = ["Capture", "LiveModel", "capture", "send_live"]
+__all__ = ["Capture", "LiveModel", "capture", "samples_of", "send_live"]
 
 _PROGRAM = "model.pt2"
 _REFERENCE = "reference"
@@ -111,7 +111,7 @@ def capture(
     Raises:
         EdgeconvError: The model cannot be captured.
     """
-    work = _capture_work(spec, request, version)
+    work = _capture_work(spec, request, steps, version)
     if request.captured is not None:
         folder = request.captured.output
         digest = steps.digest(folder)
@@ -127,7 +127,8 @@ def capture(
         fresh = steps.compute(again, steps.send)
         return cast("Material", fresh.material).path, fresh.generation
 
-    return _read(done, steps, LiveModel(steps.runner, recapture, current), work)
+    live = LiveModel(steps.runner, recapture, current)
+    return _read(done, steps, live, work, request.reference)
 
 
 def send_live(live: LiveModel, steps: Steps) -> Callable[[Work, Job], Reply]:
@@ -143,7 +144,9 @@ def send_live(live: LiveModel, steps: Steps) -> Callable[[Work, Job], Reply]:
     return send
 
 
-def _capture_work(spec: ConverterSpec, request: ConversionRequest, version: str) -> Work:
+def _capture_work(
+    spec: ConverterSpec, request: ConversionRequest, steps: Steps, version: str
+) -> Work:
     work = conversion(spec, (spec.id,), request)
     return replace(
         work,
@@ -151,6 +154,7 @@ def _capture_work(spec: ConverterSpec, request: ConversionRequest, version: str)
             id="capture", kind="capture", converter=spec.id, source=spec.source, target=spec.target
         ),
         output_name="capture",
+        inputs=samples_of(request, steps),
         options=request.capture_options,
         metadata={"edgeconv_version": version},
         needs_module=False,
@@ -159,7 +163,24 @@ def _capture_work(spec: ConverterSpec, request: ConversionRequest, version: str)
     )
 
 
-def _read(done: Done, steps: Steps, live: LiveModel, work: Work) -> Capture:
+def samples_of(request: ConversionRequest, steps: Steps) -> dict[str, Material]:
+    """The user's samples as an input of a step; nothing if there are none.
+
+    Raises:
+        InvalidInputError: They cannot be read.
+    """
+    path = request.samples
+    if path is None:
+        return {}
+    try:
+        return {"samples": Material(path=path, digest=steps.digest(path, is_ours=False))}
+    except OSError as error:
+        raise InvalidInputError(
+            f"'{path}' cannot be read", why=error.strerror or str(error), hint="check the path"
+        ) from error
+
+
+def _read(done: Done, steps: Steps, live: LiveModel, work: Work, reference: Path | None) -> Capture:
     folder = cast("Material", done.material)
     program = folder.path / _PROGRAM
     details = done.result.details
@@ -168,7 +189,7 @@ def _read(done: Done, steps: Steps, live: LiveModel, work: Work) -> Capture:
         return Capture(
             head=folder,
             program=_material(program, steps) if program.exists() else None,
-            reference=_material(folder.path / _REFERENCE, steps),
+            reference=_material(reference or folder.path / _REFERENCE, steps),
             signature=Signature.from_json(cast("dict[str, object]", details["signature"])),
             source_digest=str(details["source_digest"]),
             parameters=int(cast("int", details["parameters"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -12,14 +13,18 @@ from pathlib import Path
 
 import psutil
 
-from edgeconv.errors import EdgeconvError, OutputError
-from edgeconv.formats import Format, detect
+from edgeconv.errors import OutputError
+from edgeconv.execute.ownership import is_our_rejection, is_ours
+from edgeconv.formats import Format
 from edgeconv.plugin.job import Json
 from edgeconv.store.files import copy, remove
 
 __all__ = ["OutputFolder"]
 
 _REJECTED = "rejected"
+_AWAY = "move it away, or choose another folder with -o, or another --name"
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
+_MAX_SWAPS = 20
 _logger = logging.getLogger(__name__)
 
 
@@ -34,12 +39,27 @@ class OutputFolder:
         self.path = path.absolute()
         self._created: list[Path] = []
 
-    def prepare(self) -> None:
+    def prepare(self, artifacts: Mapping[str, Format]) -> None:
         """Create it and make sure that it can be written, before any work is done.
 
+        Args:
+            artifacts: The format of each artifact that is to be delivered, by its name in the folder.
+
         Raises:
-            OutputError: It is no folder, or cannot be written.
+            OutputError: It is no folder, cannot be written, or holds something else under one of the names.
         """
+        foreign = [
+            f"'{name}': {why}"
+            for name, known in artifacts.items()
+            if (why := _why_foreign(self.path / name, known))
+        ]
+        if foreign:
+            raise OutputError(
+                f"'{self.path}' holds files that edgeconv did not make",
+                why="it would have to replace them",
+                hint=_AWAY,
+                details=foreign,
+            )
         try:
             self._create(self.path)
             self._remove_abandoned()
@@ -65,8 +85,9 @@ class OutputFolder:
             OutputError: The disk is full, the folder is gone, or something else has that name.
         """
         target = self.path / name
+        if why := _why_foreign(target, known):
+            raise OutputError(f"'{target}' is not replaced", why=why, hint=_AWAY)
         try:
-            _refuse_foreign(target, known)
             self._replace(source, target)
         except OSError as error:
             raise _unwritable(target, error) from error
@@ -75,6 +96,11 @@ class OutputFolder:
     def reject(self, source: Path, name: str, reason: Mapping[str, Json]) -> Path | None:
         """Keep an artifact that failed verification, with the reason beside it; None if it cannot be kept."""
         folder = self.path / _REJECTED
+        if (folder / name).exists() and not is_our_rejection(folder / f"{name}.json"):
+            _logger.warning(
+                "'%s' is not kept under '%s': something else has its name", name, folder
+            )
+            return None
         try:
             self._create(folder)
             self._replace(source, folder / name)
@@ -92,6 +118,8 @@ class OutputFolder:
     def forget_rejected(self, name: str) -> None:
         """Remove what an earlier run rejected under this name."""
         folder = self.path / _REJECTED
+        if not is_our_rejection(folder / f"{name}.json"):
+            return
         for path in (folder / name, folder / f"{name}.json"):
             remove(path)
         with suppress(OSError):
@@ -112,18 +140,32 @@ class OutputFolder:
             raise NotADirectoryError(f"'{folder}' is a file, not a folder")
 
     def _replace(self, source: Path, target: Path) -> None:
-        aside, old = self._aside(), self._aside()
+        aside = self._aside()
         copy(source, aside)
         try:
-            if target.is_dir():  # a folder cannot be replaced in one go: swap it
-                target.rename(old)
+            for attempt in range(_MAX_SWAPS):
+                try:
+                    self._swap(aside, target)
+                    break
+                except OSError as error:  # another run put its own folder there meanwhile
+                    if error.errno not in _OCCUPIED or attempt == _MAX_SWAPS - 1:
+                        raise
+        finally:
+            remove(aside)
+
+    def _swap(self, aside: Path, target: Path) -> None:
+        """Move into place; a folder cannot be replaced in one go, so the old one makes room first."""
+        old = self._aside()
+        try:
+            if target.is_dir():
+                with suppress(FileNotFoundError):  # another run was faster
+                    target.rename(old)
             aside.replace(target)
         except OSError:
             if old.exists() and not target.exists():
                 old.rename(target)
             raise
         finally:
-            remove(aside)
             remove(old)
 
     def _aside(self) -> Path:
@@ -137,27 +179,21 @@ class OutputFolder:
                 remove(path)
 
 
-def _refuse_foreign(target: Path, known: Format) -> None:
-    """Refuse to replace what edgeconv did not make."""
-    if not target.exists():
-        return
-    if target.is_dir() != known.is_directory:
-        is_now = "a folder" if target.is_dir() else "a file"
-        raise FileExistsError(f"it exists already and is {is_now}")
-    if target.is_dir() and any(target.iterdir()) and _detect(target) != known.id:
-        raise FileExistsError(f"it exists already and is no {known.title}")
-
-
-def _detect(path: Path) -> str:
-    try:
-        return detect(path).id
-    except EdgeconvError:
+def _why_foreign(target: Path, known: Format) -> str:
+    """Why what has the name of an artifact may not be replaced; empty if it may."""
+    if not target.exists() and not target.is_symlink():
         return ""
+    if target.is_dir() != known.is_directory:
+        return f"it exists already and is {'a folder' if target.is_dir() else 'a file'}"
+    return "" if is_ours(target) else "it exists already, and edgeconv did not make it"
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return OutputError(
         f"'{path}' cannot be written",
         why=error.strerror or str(error),
-        hint="choose another folder with -o, or make room there",
+        hint="make room there, or choose another folder with -o"
+        if is_full
+        else "choose a folder that you may write to with -o",
     )

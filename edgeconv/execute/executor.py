@@ -26,7 +26,7 @@ from edgeconv.execute.verification import VERIFIERS, Verifier
 from edgeconv.execute.warming import Warming
 from edgeconv.execute.work import lane_of
 from edgeconv.execute.workspace import Workspace
-from edgeconv.formats import find_format
+from edgeconv.formats import FORMATS, Format, find_format
 from edgeconv.plan.plan import Plan, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.converter import ConverterSpec
@@ -36,6 +36,8 @@ from edgeconv.store import Store
 __all__ = ["convert"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+# Names of files end at 255 bytes; suffixes, and names that are written aside, need room as well.
+_LONGEST_NAME = 128
 _SOURCE, _CAPTURED = "torch", "torch-export"
 
 
@@ -64,12 +66,13 @@ def convert(
 
     Raises:
         UsageError: An unknown format, converter, or a name that no file can have.
-        OutputError: The output folder or `scratch` cannot be written; nothing was done.
+        OutputError: The output folder or `scratch` cannot be written, or the folder holds something else where an
+            artifact belongs; nothing was done.
         KeyboardInterrupt: The run was interrupted; what was delivered by then is whole.
     """
     run = _Run(request, registry=registry, verifiers=verifiers)
     output = OutputFolder(request.out)
-    output.prepare()
+    output.prepare(run.artifacts)
     try:
         with MemoryMeter() as meter, Workspace(scratch) as workspace:
             steps = Steps(
@@ -132,6 +135,12 @@ class _Run:
         elif request.source_format in verifiers:
             self._lane = Lane(name=verifiers[request.source_format].lane)
 
+    @property
+    def artifacts(self) -> dict[str, Format]:
+        """The format of each artifact that may be delivered, by its name."""
+        found = (find_format(goal) for goal in self._searches)
+        return {f"{self._request.name}{known.suffix}": known for known in found}
+
     def execute(
         self, steps: Steps, output: OutputFolder
     ) -> tuple[tuple[GoalOutcome, ...], Capture | None]:
@@ -170,10 +179,11 @@ class _Run:
                     hint="name another format with --to",
                 )
             if not find_format(goal).is_delivered or goal not in self._verifiers:
+                possible = [item.id for item in FORMATS if item.is_delivered]
                 raise UsageError(
                     f"'{goal}' cannot be asked for",
                     why="nothing of this format can be delivered",
-                    hint="use one of: " + ", ".join(sorted(self._verifiers)),
+                    hint="use one of: " + ", ".join(possible),
                 )
         search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
         return self._planner.restrict(request.source_format, goals, search)
@@ -272,6 +282,12 @@ def _check_runtime(purpose: str, verifier: Verifier) -> None:
 
 
 def _check_name(name: str) -> None:
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(
+            f"'{name[:20]}…' cannot name files",
+            why=f"it has {len(name)} characters, and {_LONGEST_NAME} are the most that all systems take",
+            hint="give a shorter name with --name",
+        )
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"'{name}' cannot name files",

@@ -181,12 +181,14 @@ class Goal:
     def _summarize(
         self, error_class: type[EdgeconvError], what: str, *, hint: str = ""
     ) -> EdgeconvError:
-        last = self._failed[-1].error
+        first, *others = self._failed
         return error_class(
             f"'{self._format.id}' {what}",
-            why=describe(last) if len(self._failed) == 1 else "see each route",
+            why="see each route" if others else describe(first.error),
             hint=hint or next((item.error.hint for item in self._failed if item.error.hint), ""),
-            details=[line for item in self._failed for line in _lines(item)],
+            details=[line for item in self._failed for line in _lines(item)]
+            if others
+            else first.error.details,
         )
 
 

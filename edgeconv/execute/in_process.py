@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import cast
 
@@ -22,10 +23,17 @@ class InProcessLane:
 
     Args:
         context: Lasts as long as this object; what capture left there serves later steps.
+        around: Entered for every task, for what the embedding program must not notice.
     """
 
-    def __init__(self, context: MutableMapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        context: MutableMapping[str, object] | None = None,
+        *,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.context: MutableMapping[str, object] = {} if context is None else context
+        self._around = around
         self._busy = threading.Lock()
         self._is_closed = False
 
@@ -34,7 +42,7 @@ class InProcessLane:
 
     def run(self, lane: Lane, task: Task) -> Reply:  # noqa: ARG002 - the protocol's
         """Call the entry function here, one task at a time."""
-        with self._busy:
+        with self._busy, self._around():
             started = time.perf_counter()
             try:
                 result = self._call(task)

@@ -5,14 +5,31 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
-__all__ = ["MemoryMeter", "resident_bytes"]
+__all__ = ["MemoryMeter", "default_limit_bytes", "resident_bytes"]
 
 _SAMPLE_SECONDS = 0.2
+# A worker that takes more than this is about to take the machine down, or to be ended by the system.
+_LARGEST_SHARE = 0.9
+# Containers are given less than the machine has; the files are those of control groups, version 2 and 1.
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def default_limit_bytes() -> int:
+    """The most that one worker may take where the user set no limit: most of what there is."""
+    total = int(psutil.virtual_memory().total)
+    for path in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # no such file, or `max`
+            total = min(total, int(path.read_text()))
+    return int(total * _LARGEST_SHARE)
 
 
 def resident_bytes(pid: int) -> int:

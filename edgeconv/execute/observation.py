@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from edgeconv.errors import InternalError
-from edgeconv.execute.capture import Capture
+from edgeconv.execute.capture import Capture, samples_of
 from edgeconv.execute.records import Step
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Lane
@@ -38,7 +38,7 @@ def observe(
     if path is None:
         raise InternalError("there is no file to observe", why="the request names none")
     source = Material(path=path, digest=steps.digest(path, is_ours=False))
-    done = steps.do(_work(request, verifier, source), on_miss=on_miss)
+    done = steps.do(_work(request, verifier, source, steps), on_miss=on_miss)
     folder = cast("Material", done.material).path
     details = done.result.details
     reference = folder / "reference"
@@ -54,7 +54,7 @@ def observe(
     )
 
 
-def _work(request: ConversionRequest, verifier: Verifier, source: Material) -> Work:
+def _work(request: ConversionRequest, verifier: Verifier, source: Material, steps: Steps) -> Work:
     format_id = request.source_format
     return Work(
         step=Step(
@@ -67,11 +67,7 @@ def _work(request: ConversionRequest, verifier: Verifier, source: Material) -> W
         seed=request.seed,
         output_name="observed",
         requires=verifier.requires,
-        inputs={"source": source},
-        options={
-            "format": format_id,
-            "inputs": request.capture_options.get("inputs"),
-            "samples": request.capture_options.get("samples"),
-        },
+        inputs={"source": source, **samples_of(request, steps)},
+        options={"format": format_id, "inputs": request.capture_options.get("inputs")},
         metadata=request.metadata,
     )

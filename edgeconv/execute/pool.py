@@ -113,9 +113,12 @@ class WorkerPool:
 
     def _run(self, lane: Lane, slot: _Slot, task: Task) -> Reply:
         try:
-            return self._ready(lane, slot).run(task)
+            reply = self._ready(lane, slot).run(task)
         except EdgeconvError as error:
             return Reply(error=error)
+        if reply.error and reply.log:
+            _logger.debug("%s printed:\n%s", task.title, reply.log.rstrip())
+        return reply
 
     def _ready(self, lane: Lane, slot: _Slot) -> WorkerProcess:
         """The lane's living process, started now if there is none."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgeconv.execute.memory import default_limit_bytes
 from edgeconv.plugin.job import JobResult, Json
 
 __all__ = ["ConversionRequest"]
@@ -24,6 +25,8 @@ class ConversionRequest:
         out: Folder that receives the artifacts; created if missing.
         capture_options: What the capture step is given; the executor does not look inside.
         captured: A capture that is done already, with its folder; nothing is captured then.
+        samples: File or folder with real inputs to verify with, besides those that are drawn.
+        reference: Samples and the model's outputs for them, in place of those that the capture left.
         converter_options: Options by converter id.
         verify_options: Further options of the verification.
         metadata: Stored inside artifacts: author, description, labels.
@@ -45,6 +48,8 @@ class ConversionRequest:
     source_path: Path | None = None
     capture_options: Mapping[str, Json] = field(default_factory=dict)
     captured: JobResult | None = None
+    samples: Path | None = None
+    reference: Path | None = None
     converter_options: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     verify_options: Mapping[str, Json] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -56,3 +61,9 @@ class ConversionRequest:
     memory_limit_bytes: int | None = None
     use_cache: bool = True
     seed: int = 0
+
+    def with_memory_limit(self, limit_bytes: int | None) -> ConversionRequest:
+        """The same with a limit for each step, unless it has one; None for most of what the machine has."""
+        if self.memory_limit_bytes is not None:
+            return self
+        return replace(self, memory_limit_bytes=limit_bytes or default_limit_bytes())

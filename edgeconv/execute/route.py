@@ -198,7 +198,7 @@ def _verify(plan: Plan, material: Material, shared: Shared) -> Verdict:
     if not verdict.passed:
         shared.losses.add(last.id, f"its result failed verification: {verdict.summary()}")
         failed = ValidationError(
-            f"'{last.id}' made a {plan.goal} that does not compute what the model computes",
+            f"what '{last.id}' made does not compute what the model computes",
             why=verdict.summary(),
         )
         raise RouteLostError(failed, rejected=material, verdict=verdict)

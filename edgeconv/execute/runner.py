@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from edgeconv.errors import EdgeconvError, FailureKind, StepError
+from edgeconv.execute.last_words import last_words
 from edgeconv.plugin.job import Json
 
 __all__ = ["HOST", "Entry", "Lane", "Reply", "Runner", "Task", "WorkerReplacedError", "failure"]
@@ -109,6 +110,5 @@ class Runner(Protocol):
 def failure(
     kind: FailureKind, message: str, *, why: str, hint: str = "", log: str = ""
 ) -> StepError:
-    """A step failure whose details are the last lines of the log."""
-    lines = [line for line in log.splitlines() if line.strip()]
-    return StepError(message, kind=kind, why=why, hint=hint, details=lines[-12:])
+    """A step failure whose details are the last lines of the log, without the stack dumps in it."""
+    return StepError(message, kind=kind, why=why, hint=hint, details=last_words(log))

@@ -167,7 +167,11 @@ class Steps:
         )
 
     def digest(self, path: Path, *, is_ours: bool = True) -> str:
-        """SHA-256 of what a step wrote, or of a file of the user's."""
+        """SHA-256 of what a step wrote, or of a file of the user's.
+
+        Raises:
+            OSError: It cannot be read.
+        """
         return self._store.digests.digest(path, is_ours=is_ours)
 
     def new_folder(self, title: str) -> Path:

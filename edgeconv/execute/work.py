@@ -72,6 +72,8 @@ class Work:
         """How errors call it."""
         if self.step.kind == "verify":
             return f"verification of '{self.step.source}'"
+        if self.step.kind == "capture":
+            return "the capture of the model"
         return f"'{self.step.converter}'"
 
     @property

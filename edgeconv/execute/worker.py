@@ -26,6 +26,7 @@ __all__ = ["WorkerProcess"]
 
 _MAIN = Path(__file__).with_name("worker_main.py")
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 0.3
 _GRACE_SECONDS = 2.0
 _LOG_TAIL_BYTES = 64 * 1024
 _CHUNK_BYTES = 1 << 16
@@ -47,6 +48,7 @@ class WorkerProcess:
         # It has no name: nothing of it remains, however this process ends.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
         self._sent = 0
+        self._next_look = 0.0
         self._buffer = b""
         self._ending = threading.Lock()
         self._is_ended = False
@@ -160,14 +162,22 @@ class WorkerProcess:
                 hint="allow more with --timeout SECONDS",
             )
         most = task.memory_limit_bytes
-        if most is not None and resident_bytes(self._process.pid) > most:
+        if most is not None and self._resident_bytes() > most:
             self.kill()
             raise failure(
                 FailureKind.OUT_OF_MEMORY,
                 f"{task.title} was stopped",
                 why=f"it took more than {most / 2**20:.0f} MiB of memory",
-                hint="raise the memory limit, or convert on a machine with more memory",
+                hint="raise the limit with EDGECONV_MEMORY_LIMIT, or convert on a machine with more memory",
             )
+
+    def _resident_bytes(self) -> int:
+        """Memory of the process and all it started; looked at now and then, for it takes milliseconds."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return 0
+        self._next_look = now + _LOOK_SECONDS
+        return resident_bytes(self._process.pid)
 
     def _death(self, task: Task, offset: int) -> StepError:
         try:
@@ -185,7 +195,8 @@ class WorkerProcess:
                 hint="free memory, or convert fewer formats at once with --jobs 1",
                 log=log,
             )
-        return failure(FailureKind.CRASHED, f"{task.title} crashed", why=why, log=log)
+        hint = "what it printed is shown with --verbose"
+        return failure(FailureKind.CRASHED, f"{task.title} crashed", why=why, hint=hint, log=log)
 
     def _log_size(self) -> int:
         return os.fstat(self._log.fileno()).st_size

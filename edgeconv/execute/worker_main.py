@@ -38,10 +38,14 @@ from pathlib import Path
 from typing import IO, cast
 
 _PR_SET_PDEATHSIG = 1
-_TRACEBACK_LINES = 16
 # Frameworks make a million objects as they are imported, none of them garbage: looking through them again and
 # again, as Python does by default, takes a quarter of the time of an import and of an export.
 _GARBAGE_THRESHOLDS = (100_000, 50, 1000)
+_HINTS = {
+    "internal": "what it printed, and the traceback, are shown with --verbose",
+    "missing_tool": "install the module that is named, beside edgeconv",
+    "out_of_memory": "free memory, or convert fewer formats at once with --jobs 1",
+}
 _MEMORY_PHRASES = ("can't allocate memory", "out of memory", "std::bad_alloc", "Unable to allocate")
 
 Json = dict[str, object]
@@ -138,24 +142,35 @@ def _import_quietly(name: str) -> None:
 
 
 def _describe(title: str, error: BaseException) -> Json:
+    traceback.print_exception(error)  # the log has it, for whoever asks for it
     if hasattr(error, "to_json") and hasattr(error, "failure_kind"):
         return cast("Json", error.to_json())
-    traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_disk_full(error):
         return {
             "code": "output",
             "message": f"{title} could not write its result",
-            "why": f"{error}",
+            "why": os.strerror(errno.ENOSPC),
             "hint": "free disk space, or set EDGECONV_CACHE_DIR to a folder on a larger disk",
         }
-    lines = "".join(traceback.format_exception(error)).splitlines()
+    kind = _failure_kind(error)
     return {
         "code": "step",
-        "failure_kind": _failure_kind(error),
+        "failure_kind": kind,
         "message": f"{title} failed",
         "why": f"{type(error).__name__}: {error}",
-        "details": lines[-_TRACEBACK_LINES:],
+        "hint": _HINTS.get(kind, ""),
+        "details": [
+            f"at {frame.filename}:{frame.lineno} in {frame.name}"
+            for frame in traceback.extract_tb(error.__traceback__)[-1:]
+        ],
     }
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether the disk is full; libraries put it into errors of their own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _failure_kind(error: BaseException) -> str:

@@ -12,9 +12,10 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from edgeconv.artifact import measure_size
 from edgeconv.errors import OutputError
 
-__all__ = ["Workspace"]
+__all__ = ["Workspace", "remove_abandoned"]
 
 _PREFIX = "run-"
 
@@ -50,7 +51,7 @@ class Workspace:
     def __enter__(self) -> Self:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            self._remove_abandoned()
+            remove_abandoned(self._root)
             self.path = self._root / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
             # Held as long as the run lasts: the kernel lets go of it however the run ends.
             self._lock = FileLock(_lock_path(self.path), thread_local=False)
@@ -71,11 +72,17 @@ class Workspace:
         with suppress(OSError):
             _lock_path(self.path).unlink()
 
-    def _remove_abandoned(self) -> None:
-        for path in self._root.glob(f"{_PREFIX}*.lock"):
-            with suppress(Timeout, OSError), FileLock(path, timeout=0):
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                path.unlink()
+
+def remove_abandoned(root: Path) -> int:
+    """Remove the folders of runs that were killed; returns the bytes freed."""
+    freed = 0
+    for path in root.glob(f"{_PREFIX}*.lock"):
+        with suppress(Timeout, OSError), FileLock(path, timeout=0):
+            folder = path.with_suffix("")
+            freed += measure_size(folder) if folder.exists() else 0
+            shutil.rmtree(folder, ignore_errors=True)
+            path.unlink()
+    return freed
 
 
 def _lock_path(folder: Path) -> Path:
@@ -85,6 +92,6 @@ def _lock_path(folder: Path) -> Path:
 def _no_space(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"'{path}' cannot be written",
-        why=str(error),
+        why=error.strerror or str(error),
         hint="set EDGECONV_CACHE_DIR to a writable folder with enough space",
     )

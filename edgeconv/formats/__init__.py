@@ -7,12 +7,14 @@ handlers import their framework inside their functions, and are themselves loade
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from edgeconv.errors import InvalidInputError, UsageError
+from edgeconv.formats.foreign import HEAD_BYTES, foreign_file
 
 if TYPE_CHECKING:
     from edgeconv.formats.handler import FormatHandler
@@ -62,6 +64,7 @@ FORMATS: tuple[Format, ...] = (
         id="edge-graph",
         title="edgeconv edge graph",
         suffix=".edge.safetensors",
+        is_delivered=False,  # nothing runs it, so nothing could verify it
         handler="edgeconv.formats.edge_graph:HANDLER",
     ),
     Format(id="onnx", title="ONNX", suffix=".onnx", handler="edgeconv.formats.onnx:HANDLER"),
@@ -97,9 +100,13 @@ def find_format(format_id: str) -> Format:
     for known in FORMATS:
         if known.id == format_id:
             return known
-    choices = ", ".join(known.id for known in FORMATS if known.is_delivered)
+    choices = [known.id for known in FORMATS if known.is_delivered]
+    close = difflib.get_close_matches(format_id.lower(), choices, n=1)
+    meant = f"did you mean '{close[0]}'? " if close else ""
     raise UsageError(
-        f"unknown format '{format_id}'", why="no format has this id", hint=f"use one of: {choices}"
+        f"unknown format '{format_id}'",
+        why="no format has this id",
+        hint=f"{meant}formats: {', '.join(choices)}",
     )
 
 
@@ -138,8 +145,7 @@ def detect(path: Path) -> Format:
 
 
 def _detect_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        head = stream.read(16)
+    head = _read_head(path)
     if not head:
         raise InvalidInputError(f"'{path}' is empty", hint="download or export the file again")
     if head[4:8] == b"TFL3":
@@ -150,17 +156,21 @@ def _detect_file(path: Path) -> str:
         return _detect_safetensors(path)
     if _looks_like_onnx(head):
         return "onnx"
-    if head[:1] == b"\x80" and head[1:2] <= _NEWEST_PICKLE:
+    raise foreign_file(path, head)
+
+
+def _read_head(path: Path) -> bytes:
+    if not path.is_file():  # a pipe would be waited for
+        raise InvalidInputError(f"'{path}' is no regular file", hint="copy it into a file first")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except OSError as error:
         raise InvalidInputError(
-            f"'{path}' is a pickle, not a model",
-            why="it holds Python objects, such as weights that an old PyTorch saved",
-            hint="give the model as file.py:function and this file with --weights",
-        )
-    raise InvalidInputError(
-        f"'{path}' is in no format that edgeconv knows",
-        why=f"it starts with {head[:8]!r}",
-        hint="a plain state dict is given with --weights beside a factory: file.py:function",
-    )
+            f"'{path}' cannot be read",
+            why=error.strerror or str(error),
+            hint="check its permissions",
+        ) from error
 
 
 def _looks_like_onnx(head: bytes) -> bool:
@@ -176,7 +186,9 @@ def _detect_zip(path: Path) -> str:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise InvalidInputError(
-            f"'{path}' is damaged", why=f"{error}", hint="the file is truncated: fetch it again"
+            f"'{path}' is damaged",
+            why="it begins as a zip archive, but its end is missing",
+            hint="the file is truncated: fetch or export it again",
         ) from error
     if {"config.json", "metadata.json"} <= set(names):
         return "keras"
@@ -185,6 +197,12 @@ def _detect_zip(path: Path) -> str:
         return "torch-export"
     if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
         return "torchscript"
+    if {"config.json", "metadata.json"} <= set(names):
+        raise InvalidInputError(
+            f"'{path}' is a Keras model",
+            why="edgeconv does not read .keras files yet",
+            hint="export it as a SavedModel: model.export(folder)",
+        )
     if "data.pkl" in inner:
         raise InvalidInputError(
             f"'{path}' is a PyTorch checkpoint without a model",

@@ -27,6 +27,7 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Array]) -> dict[str,
     Raises:
         InvalidInputError: Something does not fit; the error lists everything that does not.
     """
+    _check_mapping(signature, inputs)
     expected = [spec.name for spec in signature.inputs]
     problems = [f"input '{name}' is missing" for name in expected if name not in inputs]
     problems += [f"there is no input '{name}'" for name in inputs if name not in expected]
@@ -42,9 +43,37 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Array]) -> dict[str,
     if problems:
         takes = ", ".join(str(spec) for spec in signature.inputs)
         raise InvalidInputError(
-            "the inputs do not fit the model", why=f"it takes {takes}", details=problems
+            "the inputs do not fit the model",
+            why=f"it takes {takes}",
+            hint="give one NumPy array for each input name, with its dtype and shape",
+            details=problems,
         )
     return sizes
+
+
+def _check_mapping(signature: Signature, inputs: object) -> None:
+    """Refuse what is no mapping of arrays before anything is asked of it."""
+    import numpy as np
+
+    takes = ", ".join(str(spec) for spec in signature.inputs)
+    if not isinstance(inputs, Mapping):
+        raise InvalidInputError(
+            f"the inputs are a {type(inputs).__name__}",
+            why=f"the model takes {takes}",
+            hint='give a mapping from input name to array, such as {"image": array}',
+        )
+    strange = [
+        f"'{name}' is a {type(value).__name__}, not an array"
+        for name, value in inputs.items()
+        if not isinstance(value, np.ndarray | np.generic)
+    ]
+    if strange:
+        raise InvalidInputError(
+            "the inputs are no NumPy arrays",
+            why=f"the model takes {takes}",
+            hint="give NumPy arrays: tensor.numpy(), or numpy.asarray(value, dtype)",
+            details=strange,
+        )
 
 
 def _read_sizes(given: Sequence[tuple[TensorSpec, Array]]) -> dict[str, int]:
@@ -60,6 +89,8 @@ def _check_array(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> li
     problems = []
     if array.dtype.name != spec.dtype.value:
         problems.append(f"'{spec.name}' is {array.dtype.name}, not {spec.dtype.value}")
+    elif not array.dtype.isnative:
+        problems.append(f"'{spec.name}' has its bytes in the order of another kind of machine")
     fits = len(array.shape) == len(spec.shape) and all(
         _fits(size, actual, sizes) for size, actual in zip(spec.shape, array.shape, strict=True)
     )

@@ -14,6 +14,7 @@ from edgeconv.formats.handler import Session
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.formats.script_check import check_script
 from edgeconv.formats.torch_archive import check_archive
+from edgeconv.formats.torch_files import torch_file
 from edgeconv.formats.torch_session import TorchSession
 from edgeconv.signature import Signature
 
@@ -116,13 +117,13 @@ def save_script(
     """Write a TorchScript file with edgeconv's record in it.
 
     Raises:
-        OSError: It cannot be written; what was written of it stays for the caller to remove.
+        OSError: It cannot be written; nothing is left of it.
     """
     import torch
 
     extra = {RECORD_NAME: write_record(signature, metadata)}
-    with _without_advice():
-        torch.jit.save(module, str(path), _extra_files=extra)
+    with _without_advice(), torch_file(path) as stream:
+        torch.jit.save(module, stream, _extra_files=extra)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from edgeconv.artifact import measure_size
 from edgeconv.formats import load_handler
 from edgeconv.inspection.facts import ModelFacts
 from edgeconv.inspection.operators import count_operators
+from edgeconv.inspection.parameters import count_parameters
 from edgeconv.plugin.job import Json
 
 __all__ = ["inspect_file"]
@@ -36,6 +37,7 @@ def inspect_file(
         signature=handler.read_signature(path),
         metadata=handler.read_metadata(path),
         operators=count_operators(format_id, path),
+        parameters=count_parameters(format_id, path),
         graph=_graph_text(path) if request.get("graph") and format_id == "edge-graph" else "",
     )
     return facts.to_json()

@@ -19,8 +19,9 @@ def explain(plans: Sequence[Plan], rejected: Sequence[Rejected]) -> dict[str, Js
 
 
 def explain_text(plans: Sequence[Plan], rejected: Sequence[Rejected]) -> str:
-    """The same for people: one line for each route and for each edge that is out."""
-    lines = [_route_line(rank, plan) for rank, plan in enumerate(plans, start=1)] or ["no route"]
+    """The same for people: two lines for each route, and one for each edge that is out."""
+    lines = [line for rank, plan in enumerate(plans, start=1) for line in _route_lines(rank, plan)]
+    lines = lines or ["no route"]
     if rejected:
         lines.append("out:")
         lines += [f"  {item.converter}: {item.reason}" for item in rejected]
@@ -40,13 +41,10 @@ def _route_data(plan: Plan) -> Json:
     return {"source": plan.source.format, "goal": plan.goal, "steps": steps, "cost": cost}
 
 
-def _route_line(rank: int, plan: Plan) -> str:
-    chain = plan.source.format
-    for spec in plan.steps:
-        chain += f" —{spec.id}→ {spec.target}"
+def _route_lines(rank: int, plan: Plan) -> tuple[str, str]:
+    formats = [plan.source.format, *(spec.target for spec in plan.steps)]
     cost = plan.cost
-    install = f"{cost.install_bytes / 2**20:.0f} MiB" if cost.install_bytes else "nothing more"
-    return (
-        f"{rank}. {chain}  (fidelity {cost.fidelity}, {cost.hops} steps, "
-        f"installs {install}, about {cost.seconds:.1f} s)"
-    )
+    steps = "1 step" if cost.hops == 1 else f"{cost.hops} steps"
+    needs = f", packages of {cost.install_bytes / 2**20:.0f} MiB" if cost.install_bytes else ""
+    facts = f"fidelity {cost.fidelity}, {steps}{needs}, about {cost.seconds:.1f} s"
+    return f"{rank}. {' → '.join(formats)}", f"   by {', '.join(plan.route)} ({facts})"

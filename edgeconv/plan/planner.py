@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from itertools import islice
 
 from edgeconv.artifact import Artifact
@@ -109,10 +110,12 @@ class Planner:
         """What restricts the routes to each goal: an id in `via` only speaks of goals that it can lead to.
 
         Raises:
-            UsageError: An id is unknown, or leads to none of the goals.
+            UsageError: An id is unknown, leads to none of the goals, or is asked for and to be avoided.
         """
         for item in (*search.via, *search.avoid):
             self._check_id(item)
+        goals = tuple(goals)
+        _check_contradictions(goals, search)
         reached = {goal: [i for i in search.via if self._leads(source, i, goal)] for goal in goals}
         for item in search.via:
             if not any(item in via for via in reached.values()):
@@ -171,10 +174,12 @@ class Planner:
         formats = [known.id for known in FORMATS]
         if item in converters or item in formats:
             return
+        close = get_close_matches(item.lower(), [*converters, *formats], n=1)
+        meant = f"did you mean '{close[0]}'? " if close else ""
         raise UsageError(
             f"unknown converter or format '{item}'",
             why="--via and --avoid take ids of converters and formats",
-            hint=f"converters: {', '.join(converters)}; formats: {', '.join(formats)}",
+            hint=f"{meant}converters: {', '.join(converters)}; formats: {', '.join(formats)}",
         )
 
     def _nearest_reasons(self, goal: str, rejected: tuple[Rejected, ...]) -> list[str]:
@@ -184,6 +189,20 @@ class Planner:
             rejected, key=lambda item: (targets.get(item.converter) != goal, item.converter)
         )
         return [f"'{item.converter}': {item.reason}" for item in ordered[:_SHOWN_REASONS]]
+
+
+def _check_contradictions(goals: Iterable[str], search: Search) -> None:
+    for item in search.avoid:
+        if item in search.via:
+            raise UsageError(
+                f"'{item}' is both to be passed and to be avoided",
+                hint="leave it out of --via or of --avoid",
+            )
+        if item in goals:
+            raise UsageError(
+                f"'{item}' is both asked for and to be avoided",
+                hint="leave it out of --to or of --avoid",
+            )
 
 
 def _ask(spec: ConverterSpec, artifact: Artifact | None) -> Rejected | None:

@@ -37,6 +37,7 @@ class PluginProblem:
 class _Found:
     spec: ConverterSpec
     origin: str
+    distribution: str = ""
 
 
 class Registry:
@@ -96,6 +97,11 @@ class Registry:
         self.find(converter_id)
         return self._content[0][converter_id].origin
 
+    def distribution(self, converter_id: str) -> str:
+        """The package that brought a converter; empty if it was given directly."""
+        self.find(converter_id)
+        return self._content[0][converter_id].distribution
+
     @cached_property
     def _content(self) -> tuple[dict[str, _Found], tuple[PluginProblem, ...]]:
         found: dict[str, _Found] = {}
@@ -104,7 +110,7 @@ class Registry:
         for point in self._entry_points():
             origin = _name(point)
             try:
-                _merge(found, _load(point), origin)
+                _merge(found, _load(point), origin, _distribution(point))
             except EdgeconvError as error:
                 problems.append(PluginProblem(plugin=origin, reason=str(error)))
             except Exception as error:  # a stranger's module may raise anything when imported
@@ -171,7 +177,7 @@ def _load(point: EntryPoint) -> tuple[ConverterSpec, ...]:
 
 
 def _merge(
-    found: dict[str, _Found], specs: Iterable[ConverterSpec], origin: str
+    found: dict[str, _Found], specs: Iterable[ConverterSpec], origin: str, distribution: str = ""
 ) -> dict[str, _Found]:
     known = {known.id for known in FORMATS}
     for spec in specs:
@@ -189,7 +195,7 @@ def _merge(
                 why=f"there is no format '{min(unknown)}'",
                 hint="formats: " + ", ".join(sorted(known)),
             )
-        found[spec.id] = _Found(spec=spec, origin=origin)
+        found[spec.id] = _Found(spec=spec, origin=origin, distribution=distribution)
     return found
 
 

@@ -14,13 +14,25 @@ from edgeconv.errors import InvalidInputError, OutputError
 if TYPE_CHECKING:
     from edgeconv.report.model import Report
 
-__all__ = ["REPORT_NAME", "SCHEMA_PATH", "read_report", "report_schema", "to_text", "write_text"]
+__all__ = [
+    "PAGE_NAME",
+    "REPORT_NAME",
+    "SCHEMA_PATH",
+    "foreign_reports",
+    "read_report",
+    "report_schema",
+    "to_text",
+    "write_text",
+]
 
-REPORT_NAME = "report.json"
+REPORT_NAME, PAGE_NAME = "report.json", "report.html"
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 """The published JSON Schema, generated from the models."""
 
 _SHOWN_PROBLEMS = 10
+_HEAD_BYTES = 4096
+# What the beginning of a report of ours says, in each of its forms.
+_MARKS = {REPORT_NAME: b'"edgeconv.report/', PAGE_NAME: b'name="generator" content="edgeconv'}
 
 
 def to_text(report: Report) -> str:
@@ -64,6 +76,21 @@ def read_report(path: Path) -> Report:
             hint="run the conversion again",
             details=[_describe(item["loc"], item["msg"]) for item in problems[:_SHOWN_PROBLEMS]],
         ) from error
+
+
+def foreign_reports(folder: Path) -> list[str]:
+    """Names of files in a folder that a report would have to replace, and that are none of ours."""
+    return [name for name, mark in _MARKS.items() if not _may_replace(folder / name, mark)]
+
+
+def _may_replace(path: Path, mark: bytes) -> bool:
+    if not path.exists() and not path.is_symlink():
+        return True
+    try:
+        with path.open("rb") as stream:
+            return not path.is_symlink() and mark in stream.read(_HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,9 +21,7 @@ from edgeconv.report.figures import (
 from edgeconv.report.model import OutputReport, Report, StepReport, TensorReport
 from edgeconv.report.reading import all_warnings, format_rows
 
-__all__ = ["PAGE_NAME", "render_page"]
-
-PAGE_NAME = "report.html"
+__all__ = ["render_page"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_TICKS = 6

@@ -148,7 +148,7 @@ class Store:
                 kept = [c for c in self._read(key) if c.dependencies != cached.dependencies]
                 self._write(key, [cached, *kept][:_MAX_CANDIDATES])
         except OSError as error:
-            self._warn(f"'{cached.label}' was not cached: {error}")
+            self._warn(f"'{cached.label}' was not cached: {error.strerror or error}")
 
     def take_warnings(self) -> tuple[str, ...]:
         """What went wrong in the store since this was last asked."""
@@ -277,7 +277,7 @@ class Store:
                 kept = [item for item in self._read(key) if item.digest != damaged.digest]
                 self._write(key, kept)
         except OSError as error:
-            self._warn(f"the cache cannot be written: {error}")
+            self._warn(f"the cache cannot be written: {error.strerror or error}")
 
     def _touch(self, key: str) -> None:
         try:

@@ -1,7 +1,7 @@
 """Converters on plain text, to exercise planning, running, caching and delivery without any framework.
 
-A "model" is a text file; each converter copies it and adds a line with its options; verification passes while
-the first line is the model's. The formats are real ids, the contents are not.
+A "model" is a text file; each converter copies it and adds a line with metadata and its options; verification
+passes while the first line is the model's. The formats are real ids, the contents are not.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     (job.output / "reference" / "first-line.txt").write_text(text.splitlines()[0])
     refused = CaptureError("control flow depends on data", details=["model.py:7"])
     if not job.options.get("refuse"):
-        (job.output / "model.pt2").write_text(text)
+        (job.output / "model.pt2").write_text(f"{text}\n{json.dumps(dict(job.metadata))}")
     (job.output / "capture.json").write_text(json.dumps(_SIGNATURE))
     context[_LIVE] = str(job.output)
     details: dict[str, Json] = {
@@ -67,9 +67,12 @@ def copy(request: dict[str, Json], _context: MutableMapping[str, object]) -> dic
         text = f"damaged {text}"
     target = job.output
     if target.suffix == ".savedmodel":
-        target.mkdir()
+        record = target / "assets.extra" / "edgeconv.json"
+        record.parent.mkdir(parents=True)
+        record.write_text(json.dumps(dict(job.metadata)))
         target /= "saved_model.pb"
-    target.write_text(f"{text}\n{json.dumps(dict(job.options), sort_keys=True)}")
+    facts = json.dumps({**job.metadata, **job.options}, sort_keys=True)
+    target.write_text(f"{text}\n{facts}")
     return JobResult(output=job.output, versions={"plain": "1"}).to_json()
 
 
@@ -79,7 +82,7 @@ def trace(request: dict[str, Json], context: MutableMapping[str, object]) -> dic
     if context.get(_LIVE) != str(job.inputs["source"]):
         raise InvalidInputError("the model is not in this process")
     text = (job.inputs["reference"] / "first-line.txt").read_text()
-    job.output.write_text(f"{text}\ntraced")
+    job.output.write_text(f"{text}\ntraced\n{json.dumps(dict(job.metadata))}")
     return JobResult(output=job.output).to_json()
 
 

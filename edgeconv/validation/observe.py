@@ -22,7 +22,7 @@ from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Dim, DType, InputSpec, Signature, TensorSpec
 from edgeconv.validation.cases import Drawer, Drawn, choose_sizes, draw_first
 from edgeconv.validation.reference import NoiseSource, Reference, write_case
-from edgeconv.validation.samples import fit_samples, read_samples
+from edgeconv.validation.samples import read_samples
 from edgeconv.validation.shapes import Observed, infer_shape
 
 __all__ = ["observe"]
@@ -35,7 +35,7 @@ def observe(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     """Run the model file `inputs["source"]` on seeded inputs and write the folder `output` with its reference.
 
     Args:
-        request: The JSON of a `Job`; options: `format`, `inputs` (what the user says of them), `samples`.
+        request: The JSON of a `Job`; options: `format`, `inputs`: what the user says of them.
         context: Of the worker; not used.
 
     Raises:
@@ -50,22 +50,16 @@ def observe(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         for item in cast("list[dict[str, object]]", job.options.get("inputs") or [])
     ]
     signature = _settle_inputs(handler.read_signature(path), given)
-    samples = job.options.get("samples")
     with handler.open(path) as session:
         trial = _Trial(session, signature, job.seed)
-        trial.run(None if samples is None else Path(str(samples)))
+        trial.run(job.inputs.get("samples"))
     signature = trial.describe()
     trial.write(job.output / "reference", signature, find_format(format_id).title)
     details: dict[str, Json] = {
         "signature": cast("Json", signature.to_json()),
         "source_digest": digest_path(path),
-        "dependencies": [] if samples is None else [_dependency(Path(str(samples)))],
     }
     return JobResult(output=job.output, warnings=tuple(trial.notes), details=details).to_json()
-
-
-def _dependency(path: Path) -> Json:
-    return {"path": str(path), "sha256": digest_path(path)}
 
 
 def _settle_inputs(declared: Signature, given: Sequence[InputSpec]) -> Signature:
@@ -153,10 +147,11 @@ class _Trial:
     def _sampled(self, samples: Path | None) -> Iterator[Drawn]:
         if samples is None:
             return
-        for number, (inputs, sizes) in enumerate(
-            fit_samples(read_samples(samples), self._signature)
-        ):
-            yield Drawn(name=f"sample_{number}", kind="sample", sizes=sizes, inputs=inputs)
+        read = read_samples(samples, self._signature)
+        self.notes += filter(None, [read.note])
+        for number, sample in enumerate(read.items):
+            name = f"sample_{number}"
+            yield Drawn(name=name, kind="sample", sizes=sample.sizes, inputs=sample.inputs)
 
     def _add(self, drawn: Drawn) -> None:
         self._ran.append((drawn, self._session.run(drawn.inputs).outputs))

@@ -1,87 +1,100 @@
-"""Reads the user's own samples (`--samples`): a `.npz`, or a folder of `.npy`, or a mapping of arrays."""
+"""Cuts the user's own samples into inputs of the model, and refuses those that do not fit or say nothing."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from edgeconv.data import Data, read_batches
 from edgeconv.dims import evaluate
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.handler import Array
 from edgeconv.signature import DType, Signature, TensorSpec
 
-__all__ = ["MAX_SAMPLES", "fit_samples", "read_samples"]
+__all__ = ["MAX_SAMPLES", "Sample", "Samples", "fit_samples", "read_samples"]
 
 MAX_SAMPLES = 16
 
 
-def read_samples(path: Path) -> dict[str, Array]:
-    """Arrays by name; those of a folder are memory-mapped.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Inputs of the model, and the sizes of its dims in them."""
+
+    inputs: dict[str, Array]
+    sizes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """The first samples of some data.
+
+    Attributes:
+        items: At most `MAX_SAMPLES`.
+        note: What the user should know; empty if all are used.
+    """
+
+    items: tuple[Sample, ...]
+    note: str = ""
+
+
+def read_samples(data: Data, signature: Signature) -> Samples:
+    """The first samples of data in any form.
 
     Raises:
-        InvalidInputError: Missing, empty, damaged, or holding Python objects.
+        InvalidInputError: It cannot be read, there are none, or they do not fit.
     """
-    try:
-        if path.is_dir():
-            arrays = {f.stem: _load(f, mmap=True) for f in sorted(path.glob("*.npy"))}
-        else:
-            arrays = _load_archive(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidInputError(
-            f"the samples '{path}' cannot be read",
-            why=str(error),
-            hint="give a .npz, or a folder of .npy, with one array per input name",
-        ) from error
-    if not arrays:
-        raise InvalidInputError(
-            f"the samples '{path}' hold no arrays", hint="give one array per input name"
-        )
-    return arrays
+    return fit_samples(read_batches(data), signature)
 
 
-def _load(path: Path, *, mmap: bool) -> Array:
-    loaded = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    if not isinstance(loaded, np.ndarray):
-        raise ValueError(f"{path.name} is no .npy file")  # noqa: TRY004  a file, not an argument
-    return loaded
-
-
-def _load_archive(path: Path) -> dict[str, Array]:
-    # NumPy leaves a file open that it fails to read.
-    with path.open("rb") as stream:
-        loaded = np.load(stream, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("a single array has no input names")  # noqa: TRY004
-        return {name: loaded[name] for name in loaded.files}
-
-
-def fit_samples(
-    arrays: Mapping[str, Array], signature: Signature
-) -> Iterator[tuple[dict[str, Array], dict[str, int]]]:
-    """Cut the first samples out of the arrays, each as inputs of the model with the sizes of its dims.
+def fit_samples(batches: Iterable[Mapping[str, Array]], signature: Signature) -> Samples:
+    """Cut the first samples out of batches, each as inputs of the model with the sizes of its dims.
 
     The first axis counts samples. Where an array has the rank of its input, a sample is a batch of one, or of
     the input's own fixed batch size; where it has one axis more, a sample is a whole input. Arrays that are
     no input, such as labels, are left alone.
 
     Raises:
-        InvalidInputError: An input has no array, or one whose dtype or shape does not fit.
+        InvalidInputError: There is no sample, an input has no array, or one whose dtype or shape does not fit,
+            arrays have other numbers of samples, or hold NaN.
     """
-    missing = [spec.name for spec in signature.inputs if spec.name not in arrays]
+    found: list[Sample] = []
+    for batch in batches:
+        count = _count_samples(batch, signature)
+        room = MAX_SAMPLES - len(found)
+        found += [_cut_all(batch, index, signature) for index in range(min(count, room))]
+        if count > room:
+            note = f"verified with the first {MAX_SAMPLES} samples; there are more"
+            return Samples(items=tuple(found), note=note)
+    if not found:
+        raise InvalidInputError(
+            "there are no samples",
+            why="the first axis of each array counts samples, and it has none",
+            hint="give at least one sample",
+        )
+    return Samples(items=tuple(found))
+
+
+def _count_samples(batch: Mapping[str, Array], signature: Signature) -> int:
+    missing = [spec.name for spec in signature.inputs if spec.name not in batch]
     if missing:
+        close = difflib.get_close_matches(missing[0], batch, n=1)
         raise InvalidInputError(
             f"the samples have no array for input '{missing[0]}'",
-            why=f"they hold {', '.join(arrays)}",
-            hint="name the arrays as the inputs are named",
+            why=f"they hold {', '.join(batch)}",
+            hint=(f"did you mean '{close[0]}'? " if close else "")
+            + "name the arrays as the inputs are named",
         )
-    counts = [_count(arrays[spec.name], spec) for spec in signature.inputs]
-    for index in range(min(MAX_SAMPLES, *counts)):
-        inputs = {spec.name: _cut(arrays[spec.name], spec, index) for spec in signature.inputs}
-        yield inputs, _solve_sizes(inputs, signature)
+    counts = {spec.name: _count(batch[spec.name], spec) for spec in signature.inputs}
+    if len(set(counts.values())) > 1:
+        raise InvalidInputError(
+            "the inputs have different numbers of samples",
+            why=", ".join(f"{count} for '{name}'" for name, count in counts.items()),
+            hint="the first axis counts samples: give as many for each input",
+        )
+    return next(iter(counts.values()))
 
 
 def _batch(spec: TensorSpec) -> int:
@@ -96,6 +109,18 @@ def _count(array: Array, spec: TensorSpec) -> int:
     return int(array.shape[0]) // _batch(spec)
 
 
+def _cut_all(batch: Mapping[str, Array], index: int, signature: Signature) -> Sample:
+    inputs = {spec.name: _cut(batch[spec.name], spec, index) for spec in signature.inputs}
+    for name, array in inputs.items():
+        if array.dtype.kind in "fc" and np.isnan(array).any():
+            raise InvalidInputError(
+                f"sample {index} holds NaN for input '{name}'",
+                why="what a model makes of NaN proves nothing",
+                hint="leave such samples out",
+            )
+    return Sample(inputs=inputs, sizes=_solve_sizes(inputs, signature))
+
+
 def _cut(array: Array, spec: TensorSpec, index: int) -> Array:
     if array.ndim == len(spec.shape) + 1:
         piece = array[index]
@@ -104,7 +129,11 @@ def _cut(array: Array, spec: TensorSpec, index: int) -> Array:
         piece = array[index * step : (index + 1) * step]
     wanted = np.dtype("float32" if spec.dtype == DType.BFLOAT16 else spec.dtype.value)
     if piece.dtype.kind != wanted.kind:
-        raise _misfit(array, spec)
+        raise InvalidInputError(
+            f"the samples for input '{spec.name}' are of another dtype",
+            why=f"they are {array.dtype}, and the input is {spec}",
+            hint=f"convert them as the model's training does, or with .astype('{wanted}')",
+        )
     return np.ascontiguousarray(piece, dtype=wanted)
 
 
@@ -112,7 +141,7 @@ def _misfit(array: Array, spec: TensorSpec) -> InvalidInputError:
     return InvalidInputError(
         f"the samples for input '{spec.name}' do not fit",
         why=f"they are {array.dtype}{list(array.shape)}, and the input is {spec}",
-        hint="the first axis counts samples, the others are those of the input, with its kind of dtype",
+        hint="the first axis counts samples, the others are those of the input",
     )
 
 

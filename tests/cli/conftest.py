@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
 
 import pytest
 
 from edgeconv.cli.main import run
+from edgeconv.execute.pool import WorkerPool
+from edgeconv.execute.runner import Lane, Reply, Task
+from edgeconv.settings import load_settings
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,86 @@ def edgeconv(
     cache = tmp_path / "cache"
     monkeypatch.setenv("EDGECONV_CACHE_DIR", str(cache))
     return CommandLine(capsys, cache)
+
+
+class Borrowed:
+    """A pool that somebody else closes: its processes, with what they imported, serve the next test."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+
+    def warm(self, lane: Lane, modules: Sequence[str]) -> None:
+        self._pool.warm(lane, modules)
+
+    def run(self, lane: Lane, task: Task) -> Reply:
+        return self._pool.run(lane, task)
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def warm_pool() -> Iterator[WorkerPool]:
+    with WorkerPool(load_settings().worker_environment) as pool:
+        yield pool
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch, warm_pool: WorkerPool) -> None:
+    """Commands run in worker processes that have imported their frameworks already."""
+    for module in ("conversion", "examination"):
+        monkeypatch.setattr(f"edgeconv.{module}.WorkerPool", lambda *_, **__: Borrowed(warm_pool))
+
+
+class Refusals:
+    """Runs command lines that must be refused, and looks at how.
+
+    What holds for all: one JSON document on stdout that is the error, the same error as text on stderr, something to do
+    about it, no traceback, and nothing left where the output would have been.
+    """
+
+    def __init__(self, edgeconv: CommandLine, folder: Path) -> None:
+        self.edgeconv = edgeconv
+        self.out = folder / "out"
+
+    def convert(self, *words: str | Path, code: str, status: int, texts: Sequence[str]) -> None:
+        """A conversion to TFLite that is refused before anything is tried."""
+        to = () if "--to" in words else ("--to", "tflite")
+        self("convert", *words, *to, "-o", self.out, code=code, status=status, texts=texts)
+        assert not self.out.exists()
+
+    def __call__(
+        self, *words: str | Path, code: str, status: int, texts: Sequence[str]
+    ) -> dict[str, object]:
+        """Any command; returns the error."""
+        said = self.edgeconv(*words, "--json")
+        error = cast("dict[str, object]", said.data["error"])
+        self.check_text(said, texts)
+        assert (error["code"], said.status, error["exit_status"]) == (code, status, status)
+        assert error["hint"]
+        assert f"error: {error['message']}" in said.err
+        return error
+
+    def check_text(self, said: Said, texts: Sequence[str]) -> None:
+        """What is told on stderr."""
+        for text in texts:
+            assert text in said.err
+        assert "\nhint: " in said.err
+        assert "Traceback" not in said.out + said.err
+        assert "Warning" not in said.err
+
+
+@pytest.fixture
+def refused(edgeconv: CommandLine, tmp_path: Path) -> Refusals:
+    return Refusals(edgeconv, tmp_path)

@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 
-from edgeconv.cli.cache import parse_age, parse_size
+from edgeconv.cli.cache import parse_age
 from edgeconv.errors import UsageError
 from edgeconv.plugin.registry import Registry
+from edgeconv.settings import parse_size
 from edgeconv.store import Cached, Store
 from edgeconv.testing.plain import PLAIN_SPECS
 from tests.cli.conftest import CommandLine

@@ -141,7 +141,7 @@ def test_a_factory_is_inspected_with_its_graph(edgeconv: CommandLine, net: Path)
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["NET:absent"], "there is no function 'absent'"),
+        (["NET:absent"], "'net.py' has no function 'absent'"),
         (["NET:broken"], "no weights today"),
         (["NET:build", "--input", "image:float32[1,4,8,8]"], "channels"),
         (["NET:build", "--to", "coreml"], "unknown format 'coreml'"),

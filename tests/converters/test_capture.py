@@ -76,7 +76,6 @@ def _capture(
     options: dict[str, Json] = {
         "source": source.to_json(),
         "inputs": [cast("Json", item.to_json()) for item in parse_inputs(inputs)],
-        "samples": None,
     }
     job = Job(name="net", inputs={}, output=output, options=options)
     return capture(job.to_json(), context), context

@@ -73,7 +73,7 @@ def _hostile(*ids: str, name: str, lane: str | None = "hostile") -> tuple[Conver
 def _convert(
     model: ec.Model, out: Path, *goals: str, specs: tuple[ConverterSpec, ...], **changes: object
 ) -> Conversion:
-    request = replace(api._request(model, out, to=goals), **changes)  # type: ignore[arg-type]
+    request = replace(api._request(model, None, out), out=out, goals=goals, **changes)  # type: ignore[arg-type]
     return run_request(request, api._Silent(), registry=Registry(specs), lanes=api._lanes(model))
 
 

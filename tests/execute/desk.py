@@ -68,8 +68,9 @@ class Desk:
         request: ConversionRequest,
         specs: Sequence[ConverterSpec] = PLAIN_SPECS,
         verifiers: Mapping[str, Verifier] = PLAIN_VERIFIERS,
+        ears: Ears | None = None,
     ) -> Outcome:
-        self.ears = Ears()
+        self.ears = ears or Ears()
         with WorkerPool(self.settings.worker_environment) as pool:
             try:
                 return convert(

@@ -18,8 +18,11 @@ import pytest
 
 from edgeconv.errors import OutputError
 from edgeconv.execute.interrupt import TerminatedError, exit_status, interruptible
+from tests.disks import mounted
 from tests.execute.desk import Desk, goal
 from tests.execute.test_pool import pids_in, wait_until_gone
+
+OLDER = 'an older artifact of ours: {"edgeconv_version": "0"}'
 
 PROGRAM = """
 import sys
@@ -146,13 +149,13 @@ def test_a_disk_that_is_full_when_delivering(desk: Desk, monkeypatch: pytest.Mon
     monkeypatch.setattr(delivery, "copy", copy_on_full_disk)
     desk.model.write_text("hello\n" + "w" * 100_000)
     desk.out.mkdir()
-    (desk.out / "m.onnx").write_text("older")
+    (desk.out / "m.onnx").write_text(OLDER)
     outcome = desk.convert("onnx", "savedmodel")
     assert isinstance(goal(outcome, "onnx").error, OutputError)
     assert isinstance(goal(outcome, "savedmodel").error, OutputError)
     assert outcome.exit_status == 2
     assert _files(desk.out) == {"m.onnx"}
-    assert (desk.out / "m.onnx").read_text() == "older"
+    assert (desk.out / "m.onnx").read_text() == OLDER
 
 
 def test_a_disk_that_is_full_while_converting(desk: Desk) -> None:
@@ -169,29 +172,17 @@ def test_a_disk_that_is_full_while_converting(desk: Desk) -> None:
 
 
 def test_a_real_full_disk(desk: Desk, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no filesystem can be mounted here")
-    try:
+    with mounted(tmp_path / "disk", "size=64k") as disk:
         desk.model.write_text("hello\n" + "w" * 100_000)
         outcome = desk.convert("onnx", out=disk / "out")
         assert isinstance(goal(outcome, "onnx").error, OutputError)
         assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_cache_costs_a_warning_and_no_more(desk: Desk, tmp_path: Path) -> None:
     from edgeconv.store import Store
 
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no filesystem can be mounted here")
-    try:
+    with mounted(tmp_path / "disk", "size=64k") as disk:
         desk.model.write_text("hello\n" + "w" * 100_000)
         desk.store = Store(disk / "store")
         outcome = desk.convert("onnx")
@@ -199,8 +190,6 @@ def test_a_full_cache_costs_a_warning_and_no_more(desk: Desk, tmp_path: Path) ->
         assert any("was not cached" in text for text in outcome.warnings)
         assert not any(p.stat().st_size > 50_000 for p in disk.rglob("*") if p.is_file())
         assert json.loads(json.dumps(list(outcome.warnings)))
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def _files(folder: Path) -> set[str]:

@@ -229,10 +229,10 @@ def test_plans_are_explained() -> None:
     plans = planner.routes("torch", "tflite", search)
     text = explain_text(plans, planner.rejected(search))
     assert text == (
-        "1. torch —capture→ torch-export —lower→ edge-graph —write-tflite→ tflite  "
-        "(fidelity 0, 3 steps, installs nothing more, about 4.0 s)\n"
-        "2. torch —capture→ torch-export —litert→ tflite  "
-        "(fidelity 1, 2 steps, installs nothing more, about 12.0 s)\n"
+        "1. torch → torch-export → edge-graph → tflite\n"
+        "   by capture, lower, write-tflite (fidelity 0, 3 steps, about 4.0 s)\n"
+        "2. torch → torch-export → tflite\n"
+        "   by capture, litert (fidelity 1, 2 steps, about 12.0 s)\n"
         "out:\n"
         "  tf: 'tf' is to be avoided"
     )

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from edgeconv.data import Data
 from edgeconv.errors import OutputError
-from edgeconv.formats.handler import Array
 from edgeconv.formats.record import RECORD_NAME, write_record
+from edgeconv.formats.torch_files import torch_file
 from edgeconv.plugin.live import LiveCapture, ScriptCall, keep_live
 from edgeconv.signature import Signature
-from edgeconv.validation.samples import fit_samples, read_samples
+from edgeconv.validation.samples import read_samples
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
@@ -29,10 +30,12 @@ from edgeconv_converters.torch_export.export import Exported, ExportRequest, exp
 from edgeconv_converters.torch_export.flatten import (
     Bound,
     FlatModule,
+    OutputPlan,
     bind_inputs,
     flatten_outputs,
     make_flat_module,
 )
+from edgeconv_converters.torch_export.loaded import Signed
 from edgeconv_converters.torch_export.observe import check_repeatable, run_raw
 from edgeconv_converters.torch_export.prepare import (
     check_weights,
@@ -67,7 +70,7 @@ class CaptureSettings:
 
     name: str
     output: Path
-    samples: Path | Mapping[str, Array] | None = None
+    samples: Data | None = None
     seed: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
@@ -134,8 +137,8 @@ def capture_bound(
 ) -> Captured:
     """Capture a module whose inputs are bound and whose dims are known; see `capture_module`."""
     refuse_triton_beside_tensorflow()
-    module = ready_module(module, is_owned=settings.is_owned)
     check_weights(module)
+    module = ready_module(module, is_owned=settings.is_owned)
     with keep_buffers(module):
         return _capture(module, bound, shapes, settings, context)
 
@@ -152,7 +155,18 @@ def _capture(
     plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
     flat = make_flat_module(module, bound, plan)
     outputs = check_repeatable(flat, bound, settings.seed)
-    exported, trial = _export(flat, bound, shapes, plan.names, settings.seed)
+    script = module if isinstance(module, Signed) and module.is_script else None
+    request = ExportRequest(
+        module=flat if script is None else make_flat_module(script.hidden(), bound, plan),
+        is_script=script is not None,
+        examples=bound.tensors,
+        names=bound.names,
+        shapes=shapes.shapes,
+        dims=shapes.dims,
+        bounded=shapes.bounded,
+    )
+    exported = export_program(request)
+    trial = _side_by_side(flat, exported, request, plan, settings.seed)
     _run_trial(trial, bound, outputs, settings)
     signature = _describe(exported, trial)
     call = describe_call(module, bound, plan, first)
@@ -161,7 +175,7 @@ def _capture(
     if context is not None:
         keep_live(context, live)
     dropped = [
-        f"output '{name}' is a {kind}, not a tensor: left out" for name, kind in plan.dropped
+        f"output '{name}' is no tensor ({kind}): it is left out" for name, kind in plan.dropped
     ]
     return Captured(
         live=live,
@@ -171,32 +185,18 @@ def _capture(
     )
 
 
-def _export(
-    flat: FlatModule,
-    bound: Bound,
-    shapes: InputShapes,
-    output_names: tuple[str, ...],
-    seed: int,
-) -> tuple[Exported, Trial]:
-    """The program, and module and program side by side, ready to be run on case after case."""
-    request = ExportRequest(
-        module=flat,
-        examples=bound.tensors,
-        names=bound.names,
-        shapes=shapes.shapes,
-        dims=shapes.dims,
-        bounded=shapes.bounded,
-    )
-    exported = export_program(request)
-    trial = Trial(
+def _side_by_side(
+    flat: FlatModule, exported: Exported, request: ExportRequest, plan: OutputPlan, seed: int
+) -> Trial:
+    """Module and program, ready to be run on case after case."""
+    return Trial(
         module=flat,
         program=None if exported.program is None else exported.program.module(),
         signature=replace(request.signature(), dims=exported.dims),
-        output_names=output_names,
-        bounded=shapes.bounded,
+        output_names=plan.names,
+        bounded=request.bounded,
         seed=seed,
     )
-    return exported, trial
 
 
 def _write(
@@ -236,11 +236,7 @@ def _run_trial(
     trial.run_example(bound.tensors, outputs)
     trial.run_noise()
     if settings.samples is not None:
-        arrays = settings.samples
-        if isinstance(arrays, Path):
-            arrays = read_samples(arrays)
-        fitted = list(fit_samples(arrays, trial.signature))
-        trial.run_samples([inputs for inputs, _ in fitted], [sizes for _, sizes in fitted])
+        trial.run_samples(read_samples(settings.samples, trial.signature))
     trial.run_sizes()
 
 
@@ -258,9 +254,14 @@ def _save_program(
     path = settings.output / PROGRAM_NAME
     record = write_record(signature, settings.metadata)
     try:
-        torch.export.save(program, path, extra_files={RECORD_NAME: record})
+        with torch_file(path) as stream:
+            torch.export.save(program, stream, extra_files={RECORD_NAME: record})
     except OSError as error:
-        raise OutputError(f"'{path}' cannot be written", why=str(error)) from error
+        raise OutputError(
+            f"'{path.parent.name}' cannot be written",
+            why=error.strerror or str(error),
+            hint="free disk space, or set EDGECONV_CACHE_DIR to a folder on a larger disk",
+        ) from error
 
 
 def _digest(module: nn.Module, sources: Sequence[str]) -> str:

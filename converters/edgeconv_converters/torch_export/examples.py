@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
+import psutil
 from torch import Tensor, nn
 
 from edgeconv.dims import Size, evaluate, parse_size, symbols
@@ -13,9 +16,16 @@ from edgeconv.errors import InvalidInputError, UsageError
 from edgeconv.signature import Dim, InputSpec, TensorSpec
 from edgeconv.validation.cases import draw_first, draw_like
 from edgeconv_converters.torch_export.arrays import dtype_of, tensor_from_array, to_array
-from edgeconv_converters.torch_export.flatten import Bound, parameter_names, required_names
+from edgeconv_converters.torch_export.flatten import (
+    Bound,
+    describe_forward,
+    parameter_names,
+    required_names,
+)
 
 __all__ = ["DynamicDims", "InputShapes", "apply_specs", "arguments_from_specs", "resolve_dims"]
+
+_DRAWN_BYTES = 8  # inputs are drawn in float64
 
 DynamicDims = Mapping[str, Mapping[int, "str | Dim"]]
 
@@ -109,38 +119,71 @@ def arguments_from_specs(
     """Example inputs drawn for `--input` alone, as keyword arguments of `forward`.
 
     Raises:
-        InvalidInputError: A parameter of `forward` has no `--input`, or an `--input` no parameter.
+        InvalidInputError: A parameter of `forward` has no `--input`, an `--input` no parameter, or the example
+            does not fit into memory.
     """
     known, required = parameter_names(module), required_names(module)
     given = {spec.tensor.name for spec in specs}
     missing = [name for name in required if name not in given]
     unknown = sorted(given - set(known))
     if unknown:
-        raise _unknown_input(unknown[0], known)
-    if missing:
-        raise InvalidInputError(
-            f"nothing is known about input '{missing[0]}' of the model",
-            why=f"forward takes {', '.join(known)}",
-            hint=f"add --input '{missing[0]}:float32[N=1,...]', or let the factory return"
-            " (module, example_inputs)",
-        )
-    drawn = draw_first([spec.tensor for spec in specs], _example_sizes(specs), seed)
+        raise _unknown_inputs(unknown, describe_forward(module), known)
+    if missing or not given:
+        raise _missing_inputs(missing, describe_forward(module))
+    sizes = _example_sizes(specs)
+    _check_memory(specs, sizes)
+    drawn = draw_first([spec.tensor for spec in specs], sizes, seed)
     return {
         spec.tensor.name: tensor_from_array(drawn[spec.tensor.name], spec.tensor.dtype)
         for spec in specs
     }
 
 
+def _check_memory(specs: Sequence[InputSpec], sizes: Mapping[str, int]) -> None:
+    """Refuse what cannot be drawn before the system runs out of memory over it."""
+    needed = {s.tensor.name: _DRAWN_BYTES * prod(s.tensor.concrete_shape(sizes)) for s in specs}
+    available = psutil.virtual_memory().available
+    if sum(needed.values()) <= available:
+        return
+    largest = max(specs, key=lambda spec: needed[spec.tensor.name]).tensor
+    raise InvalidInputError(
+        f"input '{largest.name}' is too large for this machine",
+        why=f"an example of {largest} takes {needed[largest.name] / 2**30:,.0f} GiB of memory,"
+        f" and {available / 2**30:,.0f} GiB are free",
+        hint="give it smaller sizes",
+    )
+
+
 def _example_sizes(specs: Sequence[InputSpec]) -> dict[str, int]:
     return {dim.name: dim.example for spec in specs for dim in spec.dims}
 
 
-def _unknown_input(name: str, known: Sequence[str]) -> InvalidInputError:
+def _missing_inputs(missing: Sequence[str], forward: str) -> InvalidInputError:
+    names = ", ".join(f"'{name}'" for name in missing)
+    what = f"input{'s' if len(missing) > 1 else ''} {names}" if missing else "the inputs"
+    examples = " ".join(f"--input '{name}:float32[N=1,...]'" for name in missing)
+    add = f"add {examples}, or let" if missing else "let"
     return InvalidInputError(
-        f"the model has no input '{name}'",
-        why=f"forward takes {', '.join(known) or 'no named parameter'}",
-        hint="name the inputs as the parameters of forward are named",
+        f"nothing is known about {what} of the model",
+        why=f"{forward}, and there are no example inputs",
+        hint=f"{add} the factory return (module, example_inputs)",
     )
+
+
+def _unknown_inputs(
+    unknown: Sequence[str], forward: str, known: Sequence[str]
+) -> InvalidInputError:
+    names = ", ".join(f"'{name}'" for name in unknown)
+    nested = [name for name in unknown if any(name.startswith(f"{part}_") for part in known)]
+    close = difflib.get_close_matches(unknown[0], known, n=1)
+    meant = f"did you mean '{close[0]}'? " if close else ""
+    hint = f"{meant}name the inputs as the parameters of forward are named"
+    if nested or "*" in forward:
+        hint = (
+            "inputs inside of tuples, lists, dicts and *args need an example: let the factory return"
+            " (module, example_inputs)"
+        )
+    return InvalidInputError(f"the model has no input {names}", why=forward, hint=hint)
 
 
 def apply_specs(bound: Bound, specs: Sequence[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
@@ -154,8 +197,9 @@ def apply_specs(bound: Bound, specs: Sequence[InputSpec], seed: int) -> tuple[Bo
     by_name = {spec.tensor.name: spec.tensor for spec in specs}
     unknown = sorted(set(by_name) - set(bound.names))
     if unknown:
-        raise _unknown_input(unknown[0], bound.names)
+        raise _unknown_inputs(unknown, f"its inputs are {', '.join(bound.names)}", bound.names)
     sizes = _example_sizes(specs)
+    _check_memory(specs, sizes)
     generator = np.random.default_rng([seed, len(specs)])
     tensors = tuple(
         _fit(tensor, by_name[name], sizes, generator) if name in by_name else tensor
@@ -180,7 +224,7 @@ def _fit(
         raise InvalidInputError(
             f"--input '{spec}' does not fit the model's example",
             why=f"the example of '{spec.name}' is {dtype_of(tensor)}{list(tensor.shape)}",
-            hint="give the dtype and the number of dims that forward takes",
+            hint="give the same dtype and number of dims, or let the factory return another example",
         )
     if tuple(tensor.shape) == shape:
         return tensor

@@ -7,13 +7,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.utils._sympy.numbers import int_oo
 
-from edgeconv.dims import DimExpr, Size, evaluate
+from edgeconv.dims import DimExpr, Size, evaluate, symbols
 from edgeconv.errors import CaptureError, EdgeconvError
 from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.lowering.sizes import symbol_names, user_placeholders
@@ -21,14 +22,17 @@ from edgeconv.signature import Dim, Signature, TensorSpec
 from edgeconv_converters.torch_export.arrays import dtype_of
 from edgeconv_converters.torch_export.flatten import FlatModule
 from edgeconv_converters.torch_export.refusals import (
+    SizeLines,
     constant_refusal,
     equality_refusal,
     explain_refusal,
     explain_violation,
     is_violation,
     range_refusal,
+    script_refusal,
     torch_dim_name,
 )
+from edgeconv_converters.torch_export.size_lines import find_size_lines
 
 __all__ = ["ExportRequest", "Exported", "export_program"]
 
@@ -50,6 +54,7 @@ class ExportRequest:
         shapes: Shapes of the inputs over the named dims.
         dims: The dynamic dims.
         bounded: Names of the dims whose range the user gave: these may not be narrowed.
+        is_script: Whether TorchScript runs the module.
     """
 
     module: FlatModule
@@ -58,6 +63,7 @@ class ExportRequest:
     shapes: tuple[tuple[Size, ...], ...]
     dims: tuple[Dim, ...]
     bounded: frozenset[str]
+    is_script: bool = False
 
     def signature(self) -> Signature:
         """The inputs alone, as a signature."""
@@ -90,6 +96,17 @@ def export_program(request: ExportRequest) -> Exported:
     Raises:
         CaptureError: A dynamic dim that was asked for is not possible.
     """
+    try:
+        return _export_as_asked(request)
+    except CaptureError as error:
+        if not (request.is_script and request.dims):
+            raise
+        refusal = script_refusal(request.dims)
+        refusal.__cause__ = error
+        return Exported(program=None, dims=request.dims, error=refusal)
+
+
+def _export_as_asked(request: ExportRequest) -> Exported:
     examples = _enlarge(request)
     try:
         program = _export(request, examples, _named_dims(request))
@@ -101,7 +118,8 @@ def export_program(request: ExportRequest) -> Exported:
             return Exported(program=None, dims=request.dims, error=retried)
         program = retried
     _strip_wrapper(program)
-    return Exported(program=program, dims=_found_ranges(program, request))
+    lines = partial(_size_lines, request, examples)
+    return Exported(program=program, dims=_found_ranges(program, request, lines))
 
 
 def _export(
@@ -142,7 +160,8 @@ def _retry(
     request: ExportRequest, examples: tuple[Tensor, ...], first: Exception
 ) -> ExportedProgram | CaptureError:
     """Try what may still work after the first refusal, else say in the user's words what it was."""
-    if problem := explain_violation(first, request.dims):
+    lines = partial(_size_lines, request, examples)
+    if problem := explain_violation(first, request.dims, lines):
         raise problem from first
     try:
         if is_violation(first):
@@ -151,9 +170,23 @@ def _retry(
             return _export(request, examples, _named_dims(request), strict=True)
     except Exception as second:
         _LOG.info("the second try failed as well: %s", second)
-        if problem := explain_violation(second, request.dims):
+        if problem := explain_violation(second, request.dims, lines):
             raise problem from second
     return explain_refusal(first)
+
+
+def _size_lines(
+    request: ExportRequest, examples: tuple[Tensor, ...], dims: Sequence[str]
+) -> list[str]:
+    """The lines of the model that assume something about the sizes of some dims."""
+    axes = {
+        (name, axis): str(symbol)
+        for name, shape in zip(request.names, request.shapes, strict=True)
+        for axis, size in enumerate(shape)
+        if not isinstance(size, int)
+        for symbol in symbols(size)
+    }
+    return find_size_lines(lambda: _export(request, examples, _inferred_dims(request)), axes, dims)
 
 
 def _may_help_strict(error: Exception) -> bool:
@@ -231,7 +264,9 @@ def _per_axis(
     )
 
 
-def _found_ranges(program: ExportedProgram, request: ExportRequest) -> tuple[Dim, ...]:
+def _found_ranges(
+    program: ExportedProgram, request: ExportRequest, lines: SizeLines
+) -> tuple[Dim, ...]:
     """The dims with the ranges PyTorch found, where those are narrower.
 
     A lower end of 2 says nothing: PyTorch always assumes sizes of 2 or more, and whether 1 works is tried.
@@ -239,7 +274,7 @@ def _found_ranges(program: ExportedProgram, request: ExportRequest) -> tuple[Dim
     Raises:
         CaptureError: The range is one the user gave, or two dims turned out to be one.
     """
-    _check_distinct(program, request)
+    _check_distinct(program, request, lines)
     names = symbol_names(program, request.signature())
     dims = {dim.name: dim for dim in request.dims}
     for symbol, limits in program.range_constraints.items():
@@ -248,20 +283,21 @@ def _found_ranges(program: ExportedProgram, request: ExportRequest) -> tuple[Dim
             continue
         low = int(limits.lower) if limits.lower > 2 else dim.min
         high = dim.max if limits.upper == int_oo else int(limits.upper)
-        dims[dim.name] = _narrow(dim, low, high, is_bounded=dim.name in request.bounded)
+        dims[dim.name] = _narrow(dim, low, high, lines if dim.name in request.bounded else None)
     return tuple(dims.values())
 
 
-def _narrow(dim: Dim, low: int, high: int | None, *, is_bounded: bool) -> Dim:
+def _narrow(dim: Dim, low: int, high: int | None, bounded: SizeLines | None) -> Dim:
+    """The dim within narrower limits; an error with the model's lines where its range may not be narrowed."""
     low = max(low, dim.min)
     if dim.max is not None:
         high = dim.max if high is None else min(high, dim.max)
-    if is_bounded and (low, high) != (dim.min, dim.max):
-        raise range_refusal(dim, low, high)
+    if bounded and (low, high) != (dim.min, dim.max):
+        raise range_refusal(dim, low, high, bounded([dim.name]))
     return replace(dim, min=low, max=high)
 
 
-def _check_distinct(program: ExportedProgram, request: ExportRequest) -> None:
+def _check_distinct(program: ExportedProgram, request: ExportRequest, lines: SizeLines) -> None:
     """Refuse a program in which two named dims became one symbol, or one became a constant."""
     owners: dict[str, str] = {}
     for shape, node in zip(request.shapes, user_placeholders(program), strict=True):
@@ -269,10 +305,10 @@ def _check_distinct(program: ExportedProgram, request: ExportRequest) -> None:
             if isinstance(declared, int) or str(declared) not in {d.name for d in request.dims}:
                 continue
             if isinstance(actual, int):
-                raise constant_refusal(str(declared), actual)
+                raise constant_refusal(str(declared), actual, lines([str(declared)]))
             owner = owners.setdefault(str(actual), str(declared))
             if owner != str(declared):
-                raise equality_refusal(owner, str(declared))
+                raise equality_refusal(owner, str(declared), lines([owner, str(declared)]))
 
 
 def _strip_wrapper(program: ExportedProgram) -> None:

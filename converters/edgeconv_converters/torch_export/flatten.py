@@ -32,6 +32,7 @@ __all__ = [
     "FlatModule",
     "OutputPlan",
     "bind_inputs",
+    "describe_forward",
     "flatten_outputs",
     "make_flat_module",
     "parameter_names",
@@ -114,6 +115,13 @@ def required_names(module: nn.Module) -> list[str]:
     ]
 
 
+def describe_forward(module: nn.Module) -> str:
+    """`forward takes (image, mask=None)`: names and defaults, without annotations."""
+    signature = _forward_signature(module)
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return f"forward takes {inspect.Signature(plain)}"
+
+
 def _forward_signature(module: nn.Module) -> inspect.Signature:
     return inspect.signature(module.forward)
 
@@ -128,12 +136,12 @@ def bind_inputs(
     """
     signature = _forward_signature(module)
     try:
-        bound = signature.bind(*args, **(kwargs or {}))
+        bound = _bind(signature, args, kwargs or {})
     except TypeError as error:
         raise InvalidInputError(
             "the example inputs do not fit the model's forward",
             why=str(error),
-            hint=f"forward takes {signature}",
+            hint=describe_forward(module),
         ) from error
     leaves = _Leaves()
     for name, value in bound.arguments.items():
@@ -152,6 +160,19 @@ def bind_inputs(
     )
 
 
+def _bind(
+    signature: inspect.Signature, args: Sequence[object], kwargs: Mapping[str, object]
+) -> inspect.BoundArguments:
+    """Bind by name also what Python takes by position only: every input has a name here."""
+    unnamed = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is parameter.POSITIONAL_ONLY and name in kwargs
+    ]
+    rest = {name: value for name, value in kwargs.items() if name not in unnamed}
+    return signature.bind(*args, *(kwargs[name] for name in unnamed), **rest)
+
+
 class _Leaves:
     """Collects the tensors of nested inputs and leaves slots in their places."""
 
@@ -168,6 +189,12 @@ class _Leaves:
         if _is_container(value):
             return _replace_items(
                 value, [self.template(item, (*path, key)) for key, item in _items(value)]
+            )
+        if type(value).__module__ == "numpy":
+            raise InvalidInputError(
+                f"the example input '{'_'.join(path)}' is a NumPy array",
+                why="it would become a constant of the program",
+                hint="give a tensor: torch.from_numpy(array)",
             )
         if value is not None:
             self.constants.append(("_".join(path), value))

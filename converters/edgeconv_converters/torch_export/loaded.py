@@ -27,7 +27,7 @@ from edgeconv.signature import Dim, InputSpec, Signature
 from edgeconv_converters.torch_export.built import Built
 from edgeconv_converters.torch_export.examples import InputShapes
 
-__all__ = ["load_file"]
+__all__ = ["Signed", "load_file", "sign_script"]
 
 
 def load_file(path: Path, *, is_trusted: bool) -> Built:
@@ -51,10 +51,10 @@ def load_file(path: Path, *, is_trusted: bool) -> Built:
 
 def _load_script(path: Path, *, is_trusted: bool) -> Built:
     script, text = load_script(path, is_trusted=is_trusted)
-    parameters = _script_signature(script)
-    module = Signed(script, parameters)
+    module = sign_script(script)
     stored = read_record(text)[0] if text else None
-    if stored is None or [spec.name for spec in stored.inputs] != list(parameters.parameters):
+    names = list(module.signature.parameters)
+    if stored is None or [spec.name for spec in stored.inputs] != names:
         return Built(module=module)
     return Built(
         module=module,
@@ -158,6 +158,11 @@ def make_traceable(module: fx.GraphModule) -> None:
     module.recompile()
 
 
+def sign_script(script: torch.jit.ScriptModule) -> Signed:
+    """A script behind a Python forward with its parameter names."""
+    return Signed(script, _script_signature(script))
+
+
 def _script_signature(script: torch.jit.ScriptModule) -> inspect.Signature:
     """The parameters of a script's forward, which are only in its schema."""
     kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
@@ -175,17 +180,42 @@ class Signed(nn.Module):
     """A loaded model behind a Python forward with its parameter names: what torch.export and the binding read.
 
     It is in eval mode for good: an exported program refuses to be told so.
+
+    Args:
+        loaded: The model.
+        signature: Of its forward.
+        is_hidden: Whether its weights are not to be seen: those of a script are no `nn.Parameter`, which
+            torch.export insists on; it takes what it does not see for constants.
     """
 
-    def __init__(self, loaded: Callable[..., object], signature: inspect.Signature) -> None:
+    def __init__(
+        self,
+        loaded: Callable[..., object],
+        signature: inspect.Signature,
+        *,
+        is_hidden: bool = False,
+    ) -> None:
         super().__init__()
-        self.loaded = loaded
+        if is_hidden:
+            self.__dict__["loaded"] = loaded
+        else:
+            self.loaded = loaded
+        self.signature = signature
 
         def forward(*args: Tensor, **kwargs: Tensor) -> object:
             return loaded(*args, **kwargs)
 
         forward.__signature__ = signature  # type: ignore[attr-defined]
         self.forward = forward
+
+    @property
+    def is_script(self) -> bool:
+        """Whether TorchScript runs it."""
+        return isinstance(self.loaded, torch.jit.ScriptModule)
+
+    def hidden(self) -> Signed:
+        """The same model with its weights not to be seen."""
+        return Signed(self.loaded, self.signature, is_hidden=True)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - PyTorch's own signature
         """Do nothing."""

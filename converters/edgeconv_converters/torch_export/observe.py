@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from edgeconv.errors import InvalidInputError
 from edgeconv_converters.torch_export.evaluate import largest_difference
 from edgeconv_converters.torch_export.flatten import Bound, FlatModule
-from edgeconv_converters.torch_export.refusals import user_lines
-from edgeconv_converters.torch_export.trial import run_once, tolerance
+from edgeconv_converters.torch_export.trial import forward_failure, run_once, tolerance
 
 __all__ = ["check_repeatable", "run_raw"]
 
@@ -27,13 +26,8 @@ def run_raw(module: nn.Module, bound: Bound, seed: int) -> object:
     try:
         with torch.no_grad():
             return module(*args, **kwargs)
-    except Exception as error:
-        raise InvalidInputError(
-            "the model's forward fails on the example inputs",
-            why=f"{type(error).__name__}: {str(error).strip()}",
-            hint=f"it was given {_shapes(bound.names, bound.tensors)}",
-            details=user_lines(error),
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise forward_failure(error, _shapes(bound.names, bound.tensors)) from error
 
 
 def _shapes(names: Sequence[str], tensors: Sequence[Tensor]) -> str:
@@ -51,6 +45,12 @@ def check_repeatable(flat: FlatModule, bound: Bound, seed: int) -> tuple[Tensor,
     """
     described = _shapes(bound.names, bound.tensors)
     first = run_once(flat, bound.tensors, seed, described)
+    if not any(output.numel() for output in first):
+        raise InvalidInputError(
+            "the model's outputs are empty",
+            why=f"for the example inputs {described} they have no elements, so that nothing can be compared",
+            hint="give example inputs, or --input, with larger sizes",
+        )
     second = run_once(flat, bound.tensors, seed + 1, described)
     if any(largest_difference(a, b) > tolerance(a) for a, b in zip(first, second, strict=True)):
         raise InvalidInputError(

@@ -22,23 +22,23 @@ def ready_module(module: nn.Module, *, is_owned: bool) -> nn.Module:
 
     Args:
         module: The user's.
-        is_owned: Whether nobody else holds it, so that it may be changed; otherwise a module that is not
-            ready is copied, sharing its parameters, and stays as it is.
+        is_owned: Whether nobody else holds it, so that it may be changed; otherwise it is copied, sharing its
+            parameters, so that nothing that happens to it while it runs is seen by whoever holds it.
 
     Raises:
-        InvalidInputError: It would have to be copied and cannot be.
+        InvalidInputError: It cannot be put into eval mode, or would have to be copied and cannot be.
     """
-    if is_owned:
-        return module.cpu().eval()
-    if not any(child.training for child in module.modules()) and _is_on_cpu(module):
-        return module
     shared = {id(p): p for p in module.parameters()} if _is_on_cpu(module) else {}
     try:
-        return copy.deepcopy(module, shared).cpu().eval()
-    except (TypeError, RuntimeError, AttributeError) as error:
+        return (module if is_owned else copy.deepcopy(module, shared)).cpu().eval()
+    except Exception as error:  # modules may hold anything, and override anything
+        is_ready = not any(child.training for child in module.modules()) and _is_on_cpu(module)
+        if is_ready:
+            return module
         raise InvalidInputError(
-            "the module cannot be put into eval mode without changing it",
-            why=f"copying it failed: {error}",
+            "the module cannot be put into eval mode"
+            + ("" if is_owned else " without changing it"),
+            why=f"{type(error).__name__}: {str(error).strip()}",
             hint="call .eval() and .cpu() on the module yourself before capturing it",
         ) from error
 
@@ -67,8 +67,17 @@ def check_weights(module: nn.Module) -> None:
     Infinite buffers are let through: attention masks are made of them.
 
     Raises:
-        InvalidInputError: Some parameter has NaN or infinity, or some buffer NaN; all are named.
+        InvalidInputError: Some parameter has NaN or infinity or no values at all, or some buffer NaN; all are
+            named.
     """
+    absent = [name for name, tensor in _all_tensors(module) if tensor.is_meta]
+    if absent:
+        raise InvalidInputError(
+            f"{_count(len(absent))} no values",
+            why="the module was built on the meta device",
+            hint="load the weights in the factory, or build it on the CPU",
+            details=_shown(absent),
+        )
     bad = [
         f"{name}: {int((~parameter.isfinite()).sum())} of {parameter.numel()}"
         for name, parameter in module.named_parameters()
@@ -80,13 +89,26 @@ def check_weights(module: nn.Module) -> None:
         if not _is_finite(buffer) and bool(buffer.isnan().any())
     ]
     if bad:
-        more = [f"and {len(bad) - _MAX_NAMED} more"] if len(bad) > _MAX_NAMED else []
         raise InvalidInputError(
-            f"{len(bad)} weights hold NaN or infinity",
+            f"{_count(len(bad))} NaN or infinity",
             why="training diverged, or the file is damaged",
             hint="take an earlier checkpoint",
-            details=[*bad[:_MAX_NAMED], *more],
+            details=_shown(bad),
         )
+
+
+def _all_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _count(tensors: int) -> str:
+    return "1 weight tensor holds" if tensors == 1 else f"{tensors} weight tensors hold"
+
+
+def _shown(lines: list[str]) -> list[str]:
+    more = [f"and {len(lines) - _MAX_NAMED} more"] if len(lines) > _MAX_NAMED else []
+    return [*lines[:_MAX_NAMED], *more]
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -104,7 +126,7 @@ def count_parameters(module: nn.Module) -> int:
 def digest_weights(module: nn.Module) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of all parameters and buffers."""
     total = hashlib.sha256()
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+    for name, tensor in _all_tensors(module):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         data = tensor.detach().contiguous().view(-1).view(torch.uint8)
         total.update(data.numpy().data)

@@ -6,8 +6,9 @@ import os
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -17,15 +18,25 @@ from edgeconv.errors import CaptureError
 from edgeconv.signature import Dim
 
 __all__ = [
+    "Frame",
+    "SizeLines",
     "constant_refusal",
     "equality_refusal",
     "explain_refusal",
     "explain_violation",
     "is_violation",
+    "model_lines",
     "range_refusal",
+    "script_refusal",
     "torch_dim_name",
     "user_lines",
 ]
+
+Frame: TypeAlias = tuple[str, int, str]
+"""File, line number and code."""
+
+SizeLines: TypeAlias = Callable[[Sequence[str]], list[str]]
+"""Gives the lines of the model that assume something about the sizes of some dims."""
 
 _PREFIX = "dim_"
 _MAX_LINES = 20
@@ -48,53 +59,74 @@ def is_violation(error: BaseException) -> bool:
     return "Constraints violated" in str(error)
 
 
-def explain_violation(error: BaseException, dims: Sequence[Dim]) -> CaptureError | None:
-    """The refusal of a dynamic dim that no narrower range can help; None if a range may."""
+def explain_violation(
+    error: BaseException, dims: Sequence[Dim], lines: SizeLines
+) -> CaptureError | None:
+    """The refusal of a dynamic dim that no narrower range can help; None if a range may.
+
+    Args:
+        error: What torch.export raised.
+        dims: The dynamic dims.
+        lines: Tells the lines of the model that fix the sizes of some dims.
+    """
     if not is_violation(error):
         return None
     text = str(error)
     for dim in dims:
         if constant := re.search(rf"^\s*{_PREFIX}{dim.name} = (\d+)\s*$", text, re.MULTILINE):
-            return constant_refusal(dim.name, int(constant[1]))
+            return constant_refusal(dim.name, int(constant[1]), lines([dim.name]))
     for dim in dims:
         if multiple := re.search(
             rf"^\s*{_PREFIX}{dim.name} = (.*_{_PREFIX}.*)$", text, re.MULTILINE
         ):
-            return _multiple_refusal(dim, multiple[1].strip())
+            return _multiple_refusal(dim, multiple[1].strip(), lines([dim.name]))
     if equal := re.search(
         rf"values of {_PREFIX}(\w+) = .* and {_PREFIX}(\w+) = .* must always be equal", text
     ):
-        return equality_refusal(equal[1], equal[2])
+        return equality_refusal(equal[1], equal[2], lines([equal[1], equal[2]]))
     if constant := re.search(r"marked (.*?) as dynamic but .* a constant \((\d+)\)", text):
-        return constant_refusal(_tidy(constant[1]), int(constant[2]))
+        return constant_refusal(_tidy(constant[1]), int(constant[2]), lines([d.name for d in dims]))
     return None
 
 
-def constant_refusal(name: str, size: int) -> CaptureError:
+def constant_refusal(name: str, size: int, lines: Sequence[str]) -> CaptureError:
     """The model works at one size only."""
     return CaptureError(
         f"dim '{name}' cannot be dynamic",
         why=f"the model's code fixes it to {size}: it reshapes to, compares with, or loops over this number",
         hint=f"use sizes taken from the input, e.g. x.shape[0], or give --input the plain size {size}",
+        details=lines,
     )
 
 
-def equality_refusal(first: str, second: str) -> CaptureError:
+def equality_refusal(first: str, second: str, lines: Sequence[str]) -> CaptureError:
     """Two dims have to be one."""
     return CaptureError(
         f"dims '{first}' and '{second}' must be the same dim",
         why="the model's code requires their sizes to be equal",
         hint=f"write {first} in both places",
+        details=lines,
     )
 
 
-def range_refusal(dim: Dim, low: int, high: int | None) -> CaptureError:
+def range_refusal(dim: Dim, low: int, high: int | None, lines: Sequence[str]) -> CaptureError:
     """The range the user gave is wider than what the model takes."""
     asked, possible = (_range_text(*limits) for limits in ((dim.min, dim.max), (low, high)))
     return CaptureError(
         f"dim '{dim.name}' cannot take all sizes of {asked}",
         why=f"the model's code works for {possible}, or takes another way for other sizes",
         hint=f"give it a range inside {possible}, e.g. {dim.name}={low}..{high or dim.max or 64}",
+        details=lines,
+    )
+
+
+def script_refusal(dims: Sequence[Dim]) -> CaptureError:
+    """A script runs outside of Python, where sizes are plain numbers."""
+    names = ", ".join(dim.name for dim in dims)
+    return CaptureError(
+        f"a TorchScript model cannot be exported with dynamic dims ({names})",
+        why="TorchScript computes sizes as plain numbers, which torch.export takes for constants",
+        hint="give --input plain sizes, or convert the PyTorch code that the file was made from",
     )
 
 
@@ -102,12 +134,13 @@ def _range_text(low: int, high: int | None) -> str:
     return f"{low} and more" if high is None else f"{low}..{high}"
 
 
-def _multiple_refusal(dim: Dim, relation: str) -> CaptureError:
+def _multiple_refusal(dim: Dim, relation: str, lines: Sequence[str]) -> CaptureError:
     text = relation.replace(f"_{_PREFIX}{dim.name}", dim.name).replace(_PREFIX, "")
     return CaptureError(
         f"dim '{dim.name}' cannot take every size",
         why=f"the model's code needs it to be {text} for a whole number {dim.name}",
         hint=f"write the size as {text.replace(' ', '')} in --input, e.g. {text.replace(' ', '')}={_example(text, dim)}",
+        details=lines,
     )
 
 
@@ -143,7 +176,12 @@ def user_lines(error: BaseException) -> list[str]:
 
     Frames of installed packages (a model of torchvision) are given only where no line is the user's own.
     """
-    frames = [frame for link in _chain(error) for frame in _frames(link)]
+    return model_lines(frame for link in _chain(error) for frame in _frames(link))
+
+
+def model_lines(frames: Iterable[Frame]) -> list[str]:
+    """`file:line: code` of those frames that are the model's own; see `user_lines`."""
+    frames = list(frames)
     model = [frame for frame in frames if not _is_machinery(frame[0])]
     own = [frame for frame in model if not frame[0].startswith(_INSTALLED)]
     lines = [f"{file}:{number}: {code}" for file, number, code in own or model]
@@ -165,7 +203,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _frames(error: BaseException) -> Iterator[tuple[str, int, str]]:
+def _frames(error: BaseException) -> Iterator[Frame]:
     # PyTorch names the line in the message where the traceback no longer reaches it.
     for match in re.finditer(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', str(error)):
         yield match[1], int(match[2]), match[3].strip()

@@ -12,16 +12,18 @@ from edgeconv.errors import CaptureError, InvalidInputError
 from edgeconv.formats.handler import Array
 from edgeconv.signature import Dim, Signature
 from edgeconv.validation.cases import Drawer, Drawn, choose_sizes
+from edgeconv.validation.samples import Samples
 from edgeconv.validation.shapes import Observed
 from edgeconv_converters.torch_export.arrays import tensor_from_array, to_array
 from edgeconv_converters.torch_export.evaluate import largest_difference, run
 from edgeconv_converters.torch_export.refusals import range_refusal, user_lines
 
-__all__ = ["Ran", "Trial", "run_once", "tolerance"]
+__all__ = ["Ran", "Trial", "forward_failure", "run_once", "tolerance"]
 
 _NOISE_CASES = 2
 # A model that PyTorch refused to export may have branches: the more cases, the more of them are taken.
 _NOISE_CASES_WITHOUT_PROGRAM = 8
+_MAX_MESSAGE_LINES = 4
 # Rounding differs where an operator is fused or split; a wrong program differs by far more than this.
 _STEPS_OF_ROUNDING = 1000.0
 
@@ -96,21 +98,27 @@ class Trial:
                 self.notes.append(f"random inputs like the example do not run: {error}")
                 return
 
-    def run_samples(
-        self, samples: Sequence[Mapping[str, Array]], sizes: Sequence[Mapping[str, int]]
-    ) -> None:
+    def run_samples(self, samples: Samples, *, first: int = 0) -> None:
         """The user's own samples, which must run.
+
+        Args:
+            samples: The samples.
+            first: The number of the first.
 
         Raises:
             InvalidInputError: The model fails on one.
         """
-        for number, (inputs, size) in enumerate(zip(samples, sizes, strict=True)):
-            drawn = Drawn(name=f"sample_{number}", kind="sample", sizes=size, inputs=inputs)
+        self.notes += filter(None, [samples.note])
+        for number, sample in enumerate(samples.items, start=first):
+            name = f"sample_{number}"
             try:
-                self._add(drawn)
+                self._add(Drawn(name=name, kind="sample", sizes=sample.sizes, inputs=sample.inputs))
             except RefusedError as error:
                 raise InvalidInputError(
-                    f"the model fails on sample {number}", why=str(error)
+                    f"the model fails on sample {number}",
+                    why=str(error),
+                    hint="leave this sample out, or mend it",
+                    details=user_lines(error),
                 ) from error
 
     def run_sizes(self) -> None:
@@ -125,7 +133,7 @@ class Trial:
             self._run_first(drawer, number, candidates)
 
     def _run_first(self, drawer: Drawer, number: int, candidates: list[dict[str, int]]) -> None:
-        problems: list[str] = []
+        problems: list[RefusedError] = []
         example = self.signature.example_sizes()
         for sizes in (*candidates, example):
             if sizes != example:
@@ -133,13 +141,15 @@ class Trial:
                 try:
                     self._add(drawn)
                 except RefusedError as error:
-                    problems.append(str(error))
+                    problems.append(error)
                     continue
             if problems:
                 self._narrow(candidates[0], sizes, problems[0])
             return
 
-    def _narrow(self, asked: Mapping[str, int], works: Mapping[str, int], why: str) -> None:
+    def _narrow(
+        self, asked: Mapping[str, int], works: Mapping[str, int], why: RefusedError
+    ) -> None:
         dims = []
         for dim in self.signature.dims:
             low, high = dim.min, dim.max
@@ -152,9 +162,9 @@ class Trial:
             dims.append(replace(dim, min=low, max=high))
         self.signature = replace(self.signature, dims=tuple(dims))
 
-    def _note_narrowed(self, dim: Dim, low: int, high: int | None, why: str) -> None:
+    def _note_narrowed(self, dim: Dim, low: int, high: int | None, why: RefusedError) -> None:
         if dim.name in self.bounded:
-            raise range_refusal(dim, low, high)
+            raise range_refusal(dim, low, high, user_lines(why)) from why
         text = f"{low} or more" if high is None else f"{low} to {high}"
         self.notes.append(f"dim '{dim.name}' is taken as {text}: other sizes fail ({why})")
 
@@ -217,13 +227,25 @@ def run_once(
         return run(module, inputs, seed)
     except InvalidInputError:
         raise
-    except Exception as error:
-        raise InvalidInputError(
-            "the model's forward fails on the example inputs",
-            why=f"{type(error).__name__}: {error}",
-            hint=f"it was given {described}",
-            details=user_lines(error),
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise forward_failure(error, described) from error
+
+
+def forward_failure(error: BaseException, described: str) -> InvalidInputError:
+    """What a model that raises is told as.
+
+    Args:
+        error: What `forward` raised.
+        described: The inputs it was given.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = " ".join(lines[:_MAX_MESSAGE_LINES])
+    return InvalidInputError(
+        "the model's forward fails on the example inputs",
+        why=f"{type(error).__name__}: {text}" if text else type(error).__name__,
+        hint=f"it was given {described}: give others with --input, or let the factory return them",
+        details=user_lines(error),
+    )
 
 
 def _one_line(error: Exception) -> str:

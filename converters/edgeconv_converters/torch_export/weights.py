@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import InvalidInputError, MissingDependencyError, UnsafeInputError
+from edgeconv.formats.foreign import HEAD_BYTES, recognize_file
 from edgeconv.formats.pickles import find_foreign_imports
 from edgeconv.formats.torch_archive import check_archive
 
@@ -21,21 +22,48 @@ __all__ = ["load_weights", "read_weights"]
 _NESTED = ("state_dict", "model_state_dict", "model")
 _MAX_SHOWN = 20
 _SAFE_VERSION = (2, 10)
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _HINT = "save the weights as safetensors, or pass --trust if you trust the file to run code"
 
 
 def read_weights(path: Path, *, trust: bool) -> dict[str, Tensor]:
     """The state dict in a file: at the top or under a usual key, a `module.` prefix removed.
 
+    The content decides how it is read, not the name.
+
     Raises:
         InvalidInputError: Missing, empty, damaged, or no state dict.
         UnsafeInputError: Reading it would run code, and `trust` was not given; nothing of it ran.
         MissingDependencyError: This PyTorch has known holes in its safe loading.
     """
-    if path.stat().st_size == 0:
-        raise InvalidInputError(f"weights '{path}' are empty", hint="fetch the file again")
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, trust)
+    head = _read_head(path)
+    if head.startswith((_ZIP, _PICKLE)):
+        loaded = _read_torch(path, trust)
+    elif head[8:9] == b"{":  # the length of the header, then the header, which is JSON
+        loaded = _read_safetensors(path)
+    else:
+        kind, _ = recognize_file(head)
+        raise InvalidInputError(
+            f"weights '{path}' are no PyTorch or safetensors file",
+            why=f"it is {kind}",
+            hint="give a .safetensors file, or a checkpoint saved with torch.save",
+        )
     return _find_state_dict(path, loaded)
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise InvalidInputError(
+            f"weights '{path}' cannot be read",
+            why=error.strerror or str(error),
+            hint="check the path",
+        ) from error
+    if not head:
+        raise InvalidInputError(f"weights '{path}' are empty", hint="fetch the file again")
+    return head
 
 
 def _read_safetensors(path: Path) -> object:
@@ -48,15 +76,15 @@ def _read_safetensors(path: Path) -> object:
         raise InvalidInputError(
             f"weights '{path}' are no intact safetensors file",
             why=str(error),
-            hint="the file is truncated or of another format: fetch it again",
+            hint="the file is truncated or damaged: fetch it again",
         ) from error
 
 
 def _read_torch(path: Path, trust: bool) -> object:  # noqa: FBT001 - passed on
-    is_archive = _is_archive(path)
+    is_archive = _read_head(path).startswith(_ZIP)
     if is_archive:
         check_archive(path)
-        _refuse_script(path)
+        _check_members(path)
     if trust:
         return _load(path, weights_only=False)
     _check_version()
@@ -64,23 +92,21 @@ def _read_torch(path: Path, trust: bool) -> object:  # noqa: FBT001 - passed on
     return _load(path, weights_only=True)
 
 
-def _is_archive(path: Path) -> bool:
-    """Told as PyTorch tells it: by the first bytes."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PK\x03\x04"
-    except OSError as error:
-        raise _damaged(path, error) from error
-
-
-def _refuse_script(path: Path) -> None:
+def _check_members(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        if any(name.rpartition("/")[2] == "constants.pkl" for name in archive.namelist()):
-            raise InvalidInputError(
-                f"weights '{path}' are a TorchScript model",
-                why="the file holds a whole model, not the weights of one",
-                hint="give it as MODEL, without a factory and without --weights",
-            )
+        names = [name.partition("/")[2] for name in archive.namelist()]
+    if "data.pkl" not in names:
+        raise InvalidInputError(
+            f"weights '{path}' are no PyTorch checkpoint",
+            why="it is a zip archive of another kind",
+            hint="give a .safetensors file, or a checkpoint saved with torch.save",
+        )
+    if any(name.startswith("code/") for name in names):
+        raise InvalidInputError(
+            f"weights '{path}' are a TorchScript model",
+            why="it holds code besides weights",
+            hint="give it as the model, without a factory and without --weights",
+        )
 
 
 def _check_version() -> None:
@@ -147,28 +173,30 @@ def _load(path: Path, *, weights_only: bool) -> object:
 def _damaged(path: Path, error: Exception) -> InvalidInputError:
     return InvalidInputError(
         f"weights '{path}' cannot be read",
-        why=str(error).strip().partition("\n")[0] or type(error).__name__,
-        hint="the file is truncated, or no PyTorch or safetensors file",
+        why=str(error).strip().partition("\n")[0] or f"it ends too early ({type(error).__name__})",
+        hint="the file is truncated or damaged: fetch it again",
     )
 
 
 def _find_state_dict(path: Path, loaded: object) -> dict[str, Tensor]:
-    if isinstance(loaded, nn.Module):
-        loaded = loaded.state_dict()
     for key in _NESTED:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping | nn.Module):
             loaded = loaded[key]
             break
+    if isinstance(loaded, nn.Module):
+        loaded = loaded.state_dict()
     if not isinstance(loaded, Mapping):
         raise InvalidInputError(
-            f"weights '{path}' are no state dict", why=f"the file holds a {type(loaded).__name__}"
+            f"weights '{path}' are no state dict",
+            why=f"the file holds a {type(loaded).__name__}",
+            hint="save them with torch.save(model.state_dict(), file)",
         )
     tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
     if not tensors:
         raise InvalidInputError(
             f"weights '{path}' hold no tensors",
-            why=f"found keys {sorted(map(str, loaded))[:_MAX_SHOWN]}",
-            hint="a checkpoint has its weights at the top, or under state_dict or model",
+            why=f"it holds the keys {', '.join(sorted(map(str, loaded))[:_MAX_SHOWN]) or '(none)'}",
+            hint=f"a checkpoint has its weights at the top, or under {', '.join(_NESTED)}",
         )
     if all(name.startswith("module.") for name in tensors):
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -182,7 +210,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -
         InvalidInputError: Keys are missing or unexpected, or shapes differ; all are listed.
     """
     own = module.state_dict()
-    missing = [name for name in own if name not in weights]
+    # Checkpoints of before PyTorch 0.4.1 do not have these counters, and nothing depends on them.
+    missing = [k for k in own if k not in weights and not k.endswith(".num_batches_tracked")]
     unexpected = [name for name in weights if name not in own]
     shapes = [
         f"{name}: {list(weights[name].shape)} in the file, {list(own[name].shape)} in the model"
@@ -190,17 +219,40 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -
         if name in weights and weights[name].shape != own[name].shape
     ]
     if missing or unexpected or shapes:
+        counts = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
         raise InvalidInputError(
             f"weights '{path}' do not fit the model",
-            why=f"{len(missing)} keys are missing, {len(unexpected)} unexpected, {len(shapes)} of another shape",
+            why=", ".join(f"{_keys(len(lines))} {what}" for what, lines in counts.items() if lines),
             details=[
                 *_shown("missing", missing),
                 *_shown("unexpected", unexpected),
                 *_shown("shape", shapes),
             ],
-            hint="the weights are of another architecture, or of another version of it",
+            hint=_misfit_hint(list(own), list(weights)),
         )
-    module.load_state_dict(dict(weights))
+    try:
+        module.load_state_dict(dict(weights), strict=False)
+    except Exception as error:  # a module may load in a way of its own
+        raise InvalidInputError(
+            f"weights '{path}' do not fit the model",
+            why=f"{type(error).__name__}: {str(error).strip()}",
+            hint="load them in Python to see the whole traceback",
+        ) from error
+
+
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count} keys"
+
+
+def _misfit_hint(own: list[str], given: list[str]) -> str:
+    """What to do; the most common cause is a wrapper, whose name all keys of one side begin with."""
+    for side, others, what in ((given, own, "in the file"), (own, given, "of the model")):
+        prefix = f"{side[0].partition('.')[0]}." if side else ""
+        if prefix and all(key.startswith(prefix) for key in side):
+            bare = {key.removeprefix(prefix) for key in side}
+            if bare & set(others):
+                return f"all keys {what} begin with '{prefix}': rename them, or let the factory build the part that they are of"
+    return "the weights are of another architecture, or of another version of it"
 
 
 def _shown(what: str, lines: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import cast
 
@@ -12,16 +12,10 @@ import torch
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.signature import InputSpec
 from edgeconv.source import ModelSource
+from edgeconv_converters.torch_export.binding import bind_source
 from edgeconv_converters.torch_export.build import build_source
-from edgeconv_converters.torch_export.built import Built
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
 from edgeconv_converters.torch_export.dependencies import Dependencies
-from edgeconv_converters.torch_export.examples import (
-    InputShapes,
-    apply_specs,
-    arguments_from_specs,
-)
-from edgeconv_converters.torch_export.flatten import Bound, bind_inputs
 
 __all__ = ["capture", "describe_capture"]
 
@@ -30,7 +24,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     """Capture the model of `options["source"]` into the folder `output`.
 
     Args:
-        request: The JSON of a `Job`; options: `source`, `inputs`, `samples`, `trust`.
+        request: The JSON of a `Job`; options: `source`, `inputs`, `trust`; input: `samples`, if there are any.
         context: Of the worker; the live module is left there for later steps.
 
     Raises:
@@ -42,18 +36,16 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     source = ModelSource.from_json(cast("dict[str, Json]", job.options["source"]))
     inputs = cast("list[dict[str, Json]]", job.options.get("inputs") or [])
     specs = [InputSpec.from_json(item) for item in inputs]
-    samples = job.options.get("samples")
-    samples_path = None if samples is None else Path(str(samples))
     dependencies = Dependencies()
     torch.manual_seed(job.seed)
     with dependencies.watch():
         built = build_source(source)
-    bound, shapes = _bind(built, specs, job.seed)
+    bound, shapes = bind_source(built, specs, job.seed)
     files = dependencies.to_json(source.path, source.weights)
     settings = CaptureSettings(
         name=job.name,
         output=job.output,
-        samples=samples_path,
+        samples=job.inputs.get("samples"),
         seed=job.seed,
         metadata=job.metadata,
         sources=tuple(str(cast("dict[str, Json]", item)["sha256"]) for item in files),
@@ -61,23 +53,10 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         output_names=built.output_names,
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
-    read = dependencies.to_json(source.path, source.weights, samples_path)
+    read = dependencies.to_json(source.path, source.weights)
     return describe_capture(
         captured, job.output, dependencies=read, distributions=dependencies.distributions()
     ).to_json()
-
-
-def _bind(built: Built, specs: Sequence[InputSpec], seed: int) -> tuple[Bound, InputShapes]:
-    """The inputs: as `--input` says, else as the file or the factory does."""
-    is_described = bool(specs)
-    specs = specs or built.specs
-    args, kwargs = built.args, built.kwargs
-    if not built.has_examples:
-        args, kwargs = (), arguments_from_specs(built.module, specs, seed)
-    bound, shapes = apply_specs(bind_inputs(built.module, args, kwargs), specs, seed)
-    if built.shapes is None or is_described or len(built.shapes.shapes) != len(bound.names):
-        return bound, shapes
-    return bound, built.shapes
 
 
 def describe_capture(

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
+from edgeconv.data import read_batches
 from edgeconv.errors import InvalidInputError
-from edgeconv.validation.samples import read_samples
+from edgeconv.formats.handler import Array
 
-pytestmark = [pytest.mark.integration]
+
+def _read(path: Path) -> dict[str, Array]:
+    (batch,) = read_batches(path)
+    return batch
 
 
 @pytest.fixture
@@ -25,10 +27,10 @@ def samples(tmp_path: Path) -> Path:
 def test_an_archive_and_a_folder_hold_the_same(samples: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    found = read_samples(samples)
+    found = _read(samples)
     for name, array in found.items():
         np.save(folder / f"{name}.npy", array)
-    again = read_samples(folder)
+    again = _read(folder)
     assert found.keys() == again.keys() == {"image", "label"}
     assert all(np.array_equal(found[name], again[name]) for name in found)
 
@@ -38,7 +40,7 @@ def test_truncated_samples_are_damaged(samples: Path, share: float) -> None:
     data = samples.read_bytes()
     samples.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_samples(samples)
+        _read(samples)
 
 
 def test_a_damaged_member_is_told(samples: Path) -> None:
@@ -46,7 +48,7 @@ def test_a_damaged_member_is_told(samples: Path) -> None:
     data[len(data) // 3] ^= 0xFF
     samples.write_bytes(data)
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_samples(samples)
+        _read(samples)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text", b"\x80\x05."])
@@ -54,7 +56,7 @@ def test_what_are_no_samples_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "samples.npz"
     path.write_bytes(content)
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_samples(path)
+        _read(path)
 
 
 def test_pickled_samples_are_not_read(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_pickled_samples_are_not_read(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         np.savez(stream, image=np.array([print], dtype=object))
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_samples(path)
+        _read(path)
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
@@ -70,4 +72,4 @@ def test_nothing_is_told(tmp_path: Path, make: object) -> None:
     path = tmp_path / "samples"
     make(path)  # type: ignore[operator]
     with pytest.raises(InvalidInputError):
-        read_samples(path)
+        _read(path)

@@ -1,0 +1,60 @@
+"""Tells what edgeconv made from what is somebody else's: nothing else in an output folder may be replaced."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from pathlib import Path
+
+from edgeconv.artifact import digest_path
+
+__all__ = ["is_our_rejection", "is_ours"]
+
+_REPORT = "report.json"
+# Every artifact holds a record that names this, as plain bytes in each format.
+_MARK = b'"edgeconv_version"'
+_RECORD = Path("assets.extra") / "edgeconv.json"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether edgeconv made the artifact at a path: it carries our record, or an earlier report lists it as it is.
+
+    An empty folder is nobody's, and counts as ours.
+    """
+    try:
+        if path.is_symlink():
+            return False
+        return _carries_record(path) or _is_reported(path)
+    except (OSError, ValueError):
+        return False
+
+
+def is_our_rejection(reason: Path) -> bool:
+    """Whether a file is the reason that edgeconv left beside an artifact it rejected."""
+    try:
+        found = json.loads(reason.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.keys() >= {"format", "route", "reason", "verdict"}
+
+
+def _carries_record(path: Path) -> bool:
+    if path.is_dir():
+        record = path / _RECORD
+        return record.is_file() or not any(path.iterdir())
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(_MARK) >= 0
+
+
+def _is_reported(path: Path) -> bool:
+    report = path.with_name(_REPORT)
+    if not report.is_file():
+        return False
+    try:
+        listed = json.loads(report.read_text(encoding="utf-8"))["artifacts"]
+        digests = {item["path"]: item["sha256"] for item in listed}
+    except (KeyError, TypeError):  # somebody else's
+        return False
+    return path.name in digests and digests[path.name] == digest_path(path)
