@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from edgeconv.errors import UnsupportedOperatorsError
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv_converters.edge_graph_savedmodel.call import Call, Translation
 from edgeconv_converters.edge_graph_savedmodel.sizes import Sizes
 from edgeconv_converters.edge_graph_savedmodel.weights import Value, Weights
 
-__all__ = ["Program", "check_operators"]
-
-
-def check_operators(graph: Graph, table: Mapping[str, Translation]) -> None:
-    """Refuse a graph with operators that are not in the table.
-
-    Raises:
-        UnsupportedOperatorsError: It lists all of them, with counts and source lines.
-    """
-    counts: Counter[str] = Counter()
-    first: dict[str, Node] = {}
-    for part in (graph, *graph.subgraphs()):
-        for node in part.nodes:
-            if node.op not in table:
-                counts[node.op] += 1
-                first.setdefault(node.op, node)
-    if counts:
-        raise UnsupportedOperatorsError(
-            f"{len(counts)} operators cannot be written as SavedModel",
-            why="they have no translation to TensorFlow",
-            hint="try another route with --avoid edge-savedmodel",
-            details=[f"{op} x{n}, first at {first[op].source or '?'}" for op, n in counts.items()],
-        )
+__all__ = ["Program"]
 
 
 class Program:

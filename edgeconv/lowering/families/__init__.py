@@ -8,6 +8,7 @@ from edgeconv.lowering.families import (
     activation,
     arithmetic,
     attention,
+    bits,
     comparison,
     convolution,
     creation,
@@ -21,6 +22,7 @@ from edgeconv.lowering.families import (
     shaping,
     slicing,
     spectrum,
+    transcendental,
 )
 from edgeconv.lowering.registry import LoweringRegistry
 
@@ -35,6 +37,7 @@ def built_in_registry() -> LoweringRegistry:
             activation,
             arithmetic,
             attention,
+            bits,
             comparison,
             convolution,
             creation,
@@ -48,5 +51,6 @@ def built_in_registry() -> LoweringRegistry:
             shaping,
             slicing,
             spectrum,
+            transcendental,
         )
     )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.dims import Size
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.shaping import pad_constant
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 Ints = Sequence[int]
@@ -85,7 +86,7 @@ def _padding(
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return [t // 2 for t in total], [t - t // 2 for t in total]
     if isinstance(padding, str):
-        raise GraphError(f"padding '{padding}'")
+        raise CannotLowerError(f"padding '{padding}'")
     sides = _spread(padding, len(kernel))
     return sides, sides
 
@@ -251,7 +252,7 @@ def _conv_transpose(
 ) -> Tensor:
     axes = x.rank - 2
     if axes == 3:
-        raise GraphError("transposed convolution of volumes")
+        raise CannotLowerError("transposed convolution of volumes")
     stride, padding, extra = (_spread(value, axes) for value in options[:3])
     groups = options[3]
     weight = _dilate(b, weight, _spread(options[4], axes))
@@ -277,7 +278,7 @@ def _dilate(b: LoweringBuilder, weight: Tensor, dilation: Ints) -> Tensor:
     if set(dilation) == {1}:
         return weight
     if weight.constant is None:
-        raise GraphError("dilated transposed convolution with a computed weight")
+        raise CannotLowerError("dilated transposed convolution with a computed weight")
     kernel = weight.constant.shape[2:]
     wide = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     spaced = np.zeros((*weight.constant.shape[:2], *wide), dtype=weight.constant.dtype)

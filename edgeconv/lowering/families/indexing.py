@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.graph.ops.spec import broadcast_shapes
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
 
@@ -29,7 +30,7 @@ def index(b: LoweringBuilder, x: Tensor, indices: Sequence[Tensor | None]) -> Te
     axes = [axis for axis, item in enumerate(indices) if item is not None]
     chosen = [item for item in indices if item is not None]
     if any(not item.dtype.is_integer for item in chosen):
-        raise GraphError("indexing with a mask: the size of the result depends on the data")
+        raise CannotLowerError("indexing with a mask: the size of the result depends on the data")
     if len(chosen) == 1:
         return b.op("GATHER", x, _count_from_front(b, chosen[0], x, axes[0]), axis=axes[0])
     rest = [axis for axis in range(x.rank) if axis not in axes]

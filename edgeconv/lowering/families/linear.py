@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgeconv.dims import Size, product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 
@@ -34,7 +35,7 @@ def matmul(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
 def multiply(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
     """The matrix product by `torch.matmul`'s rules for any ranks."""
     if x.rank == 0 or y.rank == 0:
-        raise GraphError("matmul of a scalar")
+        raise CannotLowerError("matmul of a scalar")
     left = b.reshape(x, (1, *x.shape)) if x.rank == 1 else x
     right = b.reshape(y, (*y.shape, 1)) if y.rank == 1 else y
     if right.is_constant and right.rank == 2:
@@ -93,7 +94,7 @@ def einsum(
     inputs, _, output = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if "..." in equation or any(len(set(t)) != len(t) for t in terms):
-        raise GraphError(f"einsum '{equation}' with ellipsis or a repeated label")
+        raise CannotLowerError(f"einsum '{equation}' with ellipsis or a repeated label")
     if not _:
         joined = "".join(terms)
         output = "".join(sorted(c for c in set(joined) if joined.count(c) == 1))

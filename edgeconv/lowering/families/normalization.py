@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.dims import product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 
@@ -54,7 +55,7 @@ def _epsilon(rest: Sequence[object]) -> float:
 
 def _values(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     if tensor.constant is None:
-        raise GraphError("batch norm with statistics that are no constants")
+        raise CannotLowerError("batch norm with statistics that are no constants")
     return tensor.constant.astype(np.float64)
 
 

@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from edgeconv.dims import Size, is_static
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import (
     pad_image,
     to_channels_first,
     to_channels_last,
 )
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 Ints = Sequence[int]
@@ -64,7 +65,7 @@ def max_pool(
     steps = _spread(stride, axes) if stride not in ([], ()) else kernel
     sides, gaps = _spread(padding, axes), _spread(dilation, axes)
     if set(gaps) != {1}:
-        raise GraphError("dilated max pooling")
+        raise CannotLowerError("dilated max pooling")
     window = (kernel, steps, sides)
     return _on_image(b, x, axes, lambda image: _max_pool_image(b, image, window))
 
@@ -149,7 +150,7 @@ def _avg_pool_image(
     kernel, stride, sides = window
     if not is_static(image.shape[1:3]):
         if any(sides):
-            raise GraphError("average pooling with padding over a dynamic size")
+            raise CannotLowerError("average pooling with padding over a dynamic size")
         return _pool(b, "AVERAGE_POOL_2D", image, kernel, stride)
     height, width = (int(str(size)) for size in image.shape[1:3])
     wanted = reference(torch.ones(1, 1, height, width, dtype=torch.float64))
@@ -207,7 +208,7 @@ def _pool_by_matrix(b: LoweringBuilder, x: Tensor, axis: int, result: int) -> Te
     """Averages over uneven bins of one axis, as a product with a constant matrix."""
     size = x.shape[axis]
     if not isinstance(size, int):
-        raise GraphError("adaptive pooling of a dynamic size to more than one bin")
+        raise CannotLowerError("adaptive pooling of a dynamic size to more than one bin")
     matrix: NDArray[np.float64] = np.zeros((result, size))
     for row, (begin, end) in enumerate(_bins(size, result)):
         matrix[row, begin:end] = 1 / (end - begin)
@@ -233,7 +234,7 @@ def adaptive_max_pool(
     for axis, size in zip(axes, sizes, strict=True):
         whole = x.shape[axis]
         if not isinstance(whole, int):
-            raise GraphError("adaptive pooling of a dynamic size")
+            raise CannotLowerError("adaptive pooling of a dynamic size")
         bins = [b.slice(x, axis, begin, end) for begin, end in _bins(whole, size)]
         parts = [b.reduce("REDUCE_MAX", part, [axis], keep_dims=True) for part in bins]
         x = parts[0] if len(parts) == 1 else b.node("CONCATENATION", parts, axis=axis).output

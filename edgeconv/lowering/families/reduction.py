@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeconv.dims import product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.activation import over_last_axis
 from edgeconv.lowering.families.comparison import as_bool
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import Lowering, lower
 from edgeconv.signature import DType
 
@@ -110,7 +111,7 @@ def variance(
     if correction == 0:
         return spread
     if not isinstance(count, int):
-        raise GraphError("an unbiased variance over a dynamic size")
+        raise CannotLowerError("an unbiased variance over a dynamic size")
     return b.op("MUL", spread, b.scalar(count / max(count - correction, 0), x.dtype))
 
 
@@ -251,7 +252,7 @@ def sort(
 ) -> list[Tensor]:
     size = x.shape[dim]
     if not isinstance(size, int):
-        raise GraphError("sorting along a dynamic axis")
+        raise CannotLowerError("sorting along a dynamic axis")
     result: list[Tensor] = topk.function(b, x, size, dim, descending)  # type: ignore[assignment]
     return result
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from edgeconv.dims import is_static
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import to_channels_first, to_channels_last
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 Scales = Sequence[float] | None
@@ -90,7 +91,7 @@ def _resize_by_matrices(
     The matrix of an axis is what PyTorch's own interpolation makes of the unit vectors.
     """
     if not is_static((*x.shape[2:], *b.shape[2:])):
-        raise GraphError(f"{mode} resize of a dynamic size")
+        raise CannotLowerError(f"{mode} resize of a dynamic size")
     factors = list(scales) if isinstance(scales, Sequence) else [None, None]
     for axis, factor in zip((2, 3), factors, strict=True):
         matrix = _interpolation_matrix(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeconv.dims import Size, product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 
@@ -242,7 +243,7 @@ def _pad_by_slices(
 ) -> Tensor:
     for axis, (low, high) in enumerate(zip(before, after, strict=True)):
         if not isinstance(low, int) or not isinstance(high, int):
-            raise GraphError(f"'{mode}' padding by a dynamic size")
+            raise CannotLowerError(f"'{mode}' padding by a dynamic size")
         x = _pad_axis(b, x, axis, low, high, mode)
     return x
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.dims import DimExpr, Size, maximum, minimum
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 _FAR = 2**62  # PyTorch writes "to the end" as the largest int64
@@ -96,7 +97,7 @@ def unfold(b: LoweringBuilder, x: Tensor, dim: int, size: int, step: int) -> Ten
     axis = dim % x.rank
     count = b.shape[axis]
     if not isinstance(count, int):
-        raise GraphError("unfold along a dynamic axis")
+        raise CannotLowerError("unfold along a dynamic axis")
     starts = np.arange(count, dtype=np.int32)[:, None] * step
     indices = b.constant(starts + np.arange(size, dtype=np.int32))
     windows = b.op("GATHER", x, indices, axis=axis)
@@ -121,7 +122,7 @@ def slice_scatter(
         bound(_FAR if end is None else end, size),
     )
     if step != 1:
-        raise GraphError("slice_scatter with a step")
+        raise CannotLowerError("slice_scatter with a step")
     source = b.broadcast(
         b.cast(source, x.dtype), (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :])
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.shaping import swap
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.lowering.values import ComplexPair
 
@@ -23,7 +24,7 @@ def rfft(
     axis = dim % x.rank
     length = x.shape[axis] if n is None else n
     if not isinstance(length, int):
-        raise GraphError("a Fourier transform of a dynamic length")
+        raise CannotLowerError("a Fourier transform of a dynamic length")
     signal = b.slice(x, axis, 0, min(length, int(str(x.shape[axis]))))
     signal = swap(b, signal, axis, -1)
     used = int(str(signal.shape[-1]))
