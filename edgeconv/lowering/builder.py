@@ -48,9 +48,11 @@ class LoweringBuilder(Builder):
 
     Attributes:
         results: Dtype and shape of each output, as PyTorch's own shape propagation gives them.
+        is_contiguous: Whether PyTorch keeps all inputs in memory in the order of their axes.
     """
 
     results: Sequence[TensorType] = ()
+    is_contiguous: bool = True
 
     @property
     def dtype(self) -> DType:

@@ -156,6 +156,7 @@ class Interpreter:
         self.builder.source = source_of(node)
         self.builder.prefix = node.name
         self.builder.results = self._expected(node)
+        self.builder.is_contiguous = all(map(_is_contiguous, node.all_input_nodes))
 
     def _lower_blocks(self, node: fx.Node, arguments: list[Value]) -> Value:
         match str(node.target):
@@ -229,7 +230,11 @@ class Interpreter:
 
     def _check(self, node: fx.Node, result: object) -> None:
         """Refuse a result that is not what PyTorch says, and take over its form of dynamic sizes."""
-        got = [t for t in (result if isinstance(result, list) else [result]) if t is not None]
+        values = result if isinstance(result, list) else [result]
+        for index, value in enumerate(values):
+            if value is None and _is_read(node, index):
+                raise CannotLowerError(f"its output {index}")
+        got = [value for value in values if value is not None]
         if len(got) != len(self.builder.results):
             raise GraphError(f"{node.target} gave {len(got)} results")
         for value, (dtype, shape) in zip(got, self.builder.results, strict=True):
@@ -266,6 +271,18 @@ def _has_complex(value: object) -> bool:
     if isinstance(value, dict):
         return any(_has_complex(item) for item in value.values())
     return isinstance(value, ComplexPair) or (isinstance(value, DType) and value.is_complex)
+
+
+def _is_read(node: fx.Node, index: int) -> bool:
+    """Whether something reads one of several outputs."""
+    return any(user.args[1] == index and user.users for user in node.users)
+
+
+def _is_contiguous(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        return True
+    return value.is_contiguous() and value.storage_offset() == 0
 
 
 def _is_deterministic(node: fx.Node) -> bool:
