@@ -47,9 +47,9 @@ def write_graph(graph: Graph, path: Path, metadata: Mapping[str, str] | None = N
     Raises:
         OSError: The file cannot be written; what was written of it stays for the caller to remove.
     """
-    arrays: dict[int, tuple[str, Constant]] = {}
+    arrays = _Arrays()
     encoded = _encode_graph(graph, arrays)
-    stored = sorted(arrays.values(), key=lambda item: -item[1].dtype.itemsize)
+    stored = sorted(arrays.by_key.items(), key=lambda item: -item[1].dtype.itemsize)
     header: dict[str, object] = {"__metadata__": {**(metadata or {}), _KEY: json.dumps(encoded)}}
     offset = 0
     for key, array in stored:
@@ -65,10 +65,26 @@ def write_graph(graph: Graph, path: Path, metadata: Mapping[str, str] | None = N
         stream.write(len(text).to_bytes(8, "little"))
         stream.write(text)
         for _, array in stored:
-            stream.write(np.ascontiguousarray(array).data)
+            stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def _encode_graph(graph: Graph, arrays: dict[int, tuple[str, Constant]]) -> dict[str, object]:
+class _Arrays:
+    """The constants to store, each array once, by a name that no other has: graphs inside may use one again."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, Constant] = {}
+        self._keys: dict[int, str] = {}
+
+    def key(self, name: str, array: Constant) -> str:
+        """What an array is stored under."""
+        if id(array) not in self._keys:
+            key = name if name not in self.by_key else f"{name}#{len(self.by_key)}"
+            self._keys[id(array)] = key
+            self.by_key[key] = array
+        return self._keys[id(array)]
+
+
+def _encode_graph(graph: Graph, arrays: _Arrays) -> dict[str, object]:
     made = [tensor for node in graph.nodes for tensor in node.outputs]
     tensors = list(dict.fromkeys([*graph.inputs, *graph.constants(), *made]))
     index = {tensor: position for position, tensor in enumerate(tensors)}
@@ -82,15 +98,14 @@ def _encode_graph(graph: Graph, arrays: dict[int, tuple[str, Constant]]) -> dict
     }
 
 
-def _encode_tensor(tensor: Tensor, arrays: dict[int, tuple[str, Constant]]) -> dict[str, object]:
+def _encode_tensor(tensor: Tensor, arrays: _Arrays) -> dict[str, object]:
     data: dict[str, object] = {
         "name": tensor.name,
         "dtype": tensor.dtype.value,
         "shape": [_encode_size(size) for size in tensor.shape],
     }
     if tensor.constant is not None:
-        key, _ = arrays.setdefault(id(tensor.constant), (tensor.name, tensor.constant))
-        data["constant"] = key
+        data["constant"] = arrays.key(tensor.name, tensor.constant)
     if tensor.source:
         data["source"] = _encode_source(tensor.source)
     return data
@@ -105,7 +120,7 @@ def _encode_size(size: Size) -> int | str:
 
 
 def _encode_node(
-    node: Node, index: Mapping[Tensor, int], arrays: dict[int, tuple[str, Constant]]
+    node: Node, index: Mapping[Tensor, int], arrays: _Arrays
 ) -> dict[str, object]:
     data: dict[str, object] = {
         "op": node.op,
@@ -118,7 +133,7 @@ def _encode_node(
     return data
 
 
-def _encode_attribute(value: Attribute, arrays: dict[int, tuple[str, Constant]]) -> object:
+def _encode_attribute(value: Attribute, arrays: _Arrays) -> object:
     if isinstance(value, Graph):
         return {"graph": _encode_graph(value, arrays)}
     if isinstance(value, tuple):

@@ -83,7 +83,8 @@ def _run(interpreter: Interpreter, program: ExportedProgram) -> list[object]:
 def _make_lowerable(program: ExportedProgram, registry: LoweringRegistry) -> ExportedProgram:
     """Functionalize where mutations are seen elsewhere; decompose what has no lowering."""
     known = _known_nodes(program)
-    if any(needs_functionalization(module.graph, known) for module in _modules(program)):
+    graphs = [module.graph for module in _modules(program)]
+    if any(needs_functionalization(graph, known) or _casts_itself(graph) for graph in graphs):
         program = program.run_decompositions({})
     for _ in range(_MAX_DECOMPOSITIONS):
         missing = _unsupported(program, registry)
@@ -92,6 +93,13 @@ def _make_lowerable(program: ExportedProgram, registry: LoweringRegistry) -> Exp
             break
         program = program.run_decompositions(table)
     return program
+
+
+def _casts_itself(graph: fx.Graph) -> bool:
+    """Whether a block runs under autocast, whose casts are written down by retracing alone."""
+    return any(
+        str(node.target) == "wrap_with_autocast" and node.args[2] is True for node in graph.nodes
+    )
 
 
 def _known_nodes(program: ExportedProgram) -> set[fx.Node]:
@@ -147,11 +155,13 @@ def _bind_inputs(program: ExportedProgram, signature: Signature, interpreter: In
     for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
         if spec.kind == InputKind.USER_INPUT:
             declared = next(specs)
+            if declared.dtype.is_complex:
+                raise _complex_error(f"input '{declared.name}'")
             tensor = interpreter.builder.input(declared.name, declared.dtype, declared.shape)
             interpreter.bind(node, tensor)
             continue
-        target = spec.target or ""
-        value = state[target] if target in state else program.constants[target]
+        target = spec.target or ""  # a token, which orders assertions, has none
+        value = state[target] if target in state else program.constants.get(target)
         if isinstance(value, torch.Tensor):
             value = value.detach()
             value = value.clone() if node in changed else value  # the module's own stays as it is
@@ -161,14 +171,19 @@ def _bind_inputs(program: ExportedProgram, signature: Signature, interpreter: In
 
 def _bind_outputs(builder: LoweringBuilder, results: list[object], signature: Signature) -> None:
     for value, spec in zip(results, signature.outputs, strict=True):
+        if isinstance(value, ComplexPair):
+            raise _complex_error(f"output '{spec.name}'")
         if not isinstance(value, Tensor):
-            kind = "complex" if isinstance(value, ComplexPair) else "no tensor"
-            raise UnsupportedOperatorsError(
-                f"output '{spec.name}' is {kind}",
-                why="graphs hold real tensors",
-                hint="return real tensors: for complex ones, torch.view_as_real(x)",
-            )
+            raise UnsupportedOperatorsError(f"output '{spec.name}' is no tensor")
         builder.graph.outputs.append(_named_output(builder, value, spec.name))
+
+
+def _complex_error(what: str) -> UnsupportedOperatorsError:
+    return UnsupportedOperatorsError(
+        f"{what} is complex",
+        why="the inputs and outputs of graphs are real",
+        hint="pass torch.view_as_real(x), and call torch.view_as_complex on it",
+    )
 
 
 def _named_output(builder: LoweringBuilder, tensor: Tensor, name: str) -> Tensor:

@@ -50,19 +50,15 @@ class LoweringRegistry:
         for lowering in lowerings:
             for name in lowering.names:
                 key = (name, lowering.is_complex)
-                if key in self._by_name:
+                if self._by_name.setdefault(key, lowering) is not lowering:
                     raise ValueError(f"two lowerings for '{name}'")
-                self._by_name[key] = lowering
 
     @classmethod
     def from_modules(cls, modules: Iterable[ModuleType]) -> LoweringRegistry:
-        """All lowerings that the modules define."""
-        return cls(
-            value
-            for module in modules
-            for value in vars(module).values()
-            if isinstance(value, Lowering)
-        )
+        """All lowerings that the modules define, alone or in tuples."""
+        values = [value for module in modules for value in vars(module).values()]
+        groups = [value if isinstance(value, tuple) else (value,) for value in values]
+        return cls(item for group in groups for item in group if isinstance(item, Lowering))
 
     def find(self, operator: str, *, is_complex: bool = False) -> Lowering | None:
         """The lowering of `namespace.name.overload`.

@@ -34,7 +34,8 @@ def _module_path(node: fx.Node) -> str:
 
 def _user_line(node: fx.Node) -> str:
     trace = str(node.meta.get("stack_trace") or "")
-    frames = [frame for frame in _FRAME.finditer(trace) if not _is_in(_OURS, frame["file"])]
+    files = [frame for frame in _FRAME.finditer(trace) if not frame["file"].startswith("<")]
+    frames = [frame for frame in files if not _is_in(_OURS, frame["file"])]
     own = [frame for frame in frames if not _is_in(_PYTORCH, frame["file"])]
     chosen = own or frames
     if not chosen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -10,7 +9,7 @@ import tensorflow as tf
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv_converters.edge_graph_savedmodel.call import Call, Translation
 from edgeconv_converters.edge_graph_savedmodel.sizes import Sizes
-from edgeconv_converters.edge_graph_savedmodel.weights import Value, Weights
+from edgeconv_converters.edge_graph_savedmodel.weights import Value, Weights, scope_name
 
 __all__ = ["Program"]
 
@@ -46,7 +45,7 @@ class Program:
 
     def _translate(self, node: Node) -> None:
         translation = self._table[node.op]
-        with tf.name_scope(_scope_name(node.outputs[0].name)):
+        with tf.name_scope(scope_name(node.outputs[0].name)):
             call = Call(
                 node=node,
                 inputs=tuple(self._input(node, i, translation) for i in range(len(node.inputs))),
@@ -81,11 +80,6 @@ class Program:
         if id(value) not in self._read:
             self._read[id(value)] = tf.convert_to_tensor(value)
         return self._read[id(value)]
-
-
-def _scope_name(name: str) -> str:
-    safe = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name)
-    return safe if safe[:1].isalnum() else f"n{safe}"
 
 
 def _declare_shape(value: tf.Tensor, tensor: Tensor) -> None:

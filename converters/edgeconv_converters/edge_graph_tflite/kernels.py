@@ -49,7 +49,7 @@ KERNELS: Mapping[str, Kernel] = {
         _kernel(_FLOAT),
     ),
     **_each(
-        "CONV_2D CONV_3D DEPTHWISE_CONV_2D TRANSPOSE_CONV AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR "
+        "CONV_2D CONV_3D CONV_3D_TRANSPOSE DEPTHWISE_CONV_2D TRANSPOSE_CONV AVERAGE_POOL_2D MAX_POOL_2D RESIZE_BILINEAR "
         "RESIZE_NEAREST_NEIGHBOR DEPTH_TO_SPACE SPACE_TO_DEPTH",
         _kernel(_FLOAT),
     ),
@@ -67,7 +67,9 @@ KERNELS: Mapping[str, Kernel] = {
     **_each("IF WHILE", _kernel(_ANY)),
     "BATCH_MATMUL": _kernel(_FLOAT, 5),
     "CAST": Kernel(dtypes=_dtypes(_CASTABLE), results=_dtypes(_CASTABLE)),
-    "CONCATENATION": _kernel("float32 float16 bfloat16 int8 uint8 int16 int32 uint32 int64 bool", 6),
+    "CONCATENATION": _kernel(
+        "float32 float16 bfloat16 int8 uint8 int16 int32 uint32 int64 bool", 6
+    ),
     "DYNAMIC_UPDATE_SLICE": _kernel(_ANY, indices={2: _INTEGER_INDICES}),
     "GATHER": _kernel(_MOVED, indices={1: _INTEGER_INDICES}),
     "GATHER_ND": _kernel(_MOVED, indices={1: _INTEGER_INDICES}),

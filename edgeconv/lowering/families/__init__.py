@@ -6,12 +6,16 @@ from functools import cache
 
 from edgeconv.lowering.families import (
     activation,
+    adaptive,
     arithmetic,
     attention,
     bits,
     comparison,
+    complex_numbers,
     convolution,
     creation,
+    distance,
+    einsum,
     embedding,
     indexing,
     linear,
@@ -20,6 +24,7 @@ from edgeconv.lowering.families import (
     recurrent,
     reduction,
     resize,
+    sampling,
     scan,
     scatter,
     shaping,
@@ -27,6 +32,7 @@ from edgeconv.lowering.families import (
     sorting,
     spectrum,
     transcendental,
+    transposed,
 )
 from edgeconv.lowering.registry import LoweringRegistry
 
@@ -39,12 +45,16 @@ def built_in_registry() -> LoweringRegistry:
     return LoweringRegistry.from_modules(
         (
             activation,
+            adaptive,
             arithmetic,
             attention,
             bits,
             comparison,
+            complex_numbers,
             convolution,
             creation,
+            distance,
+            einsum,
             embedding,
             indexing,
             linear,
@@ -53,6 +63,7 @@ def built_in_registry() -> LoweringRegistry:
             recurrent,
             reduction,
             resize,
+            sampling,
             scan,
             scatter,
             shaping,
@@ -60,5 +71,6 @@ def built_in_registry() -> LoweringRegistry:
             sorting,
             spectrum,
             transcendental,
+            transposed,
         )
     )

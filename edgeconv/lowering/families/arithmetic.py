@@ -15,6 +15,7 @@ from edgeconv.signature import DType
 Operand = Tensor | Size | float
 
 
+absolute = direct("ABS", "aten.abs", "aten.absolute")
 square = direct("SQUARE", "aten.square")
 neg = direct("NEG", "aten.neg", "aten.negative")
 sign = direct("SIGN", "aten.sign", "aten.sgn")

@@ -52,7 +52,7 @@ def embedding_bag(
     if per_sample_weights is not None:
         rows = b.op("MUL", rows, b.reshape(per_sample_weights, (*indices.shape, 1)))
     b.results = b.results[:1]
-    bag_size = _even_bag_size(indices, offsets)
+    bag_size = _even_bag_size(b, indices, offsets)
     if bag_size is None:
         return [_sum_bags(b, rows, offsets, mode), None, None, None]
     bags = b.reshape(rows, (b.shape[0], bag_size, weight.shape[1]))
@@ -60,13 +60,23 @@ def embedding_bag(
     return [b.reduce(op, bags, [1], keep_dims=False), None, None, None]
 
 
-def _even_bag_size(indices: Tensor, offsets: Tensor) -> int | None:
-    """The number of indices in each bag, where the offsets are known and all bags have as many."""
+def _even_bag_size(b: LoweringBuilder, indices: Tensor, offsets: Tensor) -> int | None:
+    """The number of indices in each bag, where all bags are known to have as many.
+
+    So they are where the offsets are known, and where the indices were a matrix, whose rows begin at 0, k, 2k, ...
+    """
     count = indices.shape[0]
-    if offsets.constant is None or not isinstance(count, int):
+    if offsets.constant is not None and isinstance(count, int):
+        sizes = np.diff(np.append(np.asarray(offsets.constant, np.int64), count))
+        return int(sizes[0]) if sizes.size and sizes[0] > 0 and (sizes == sizes[0]).all() else None
+    producers = b.graph.producers()
+    node = producers.get(offsets)
+    if node is not None and node.op == "CAST":
+        node = producers.get(node.input(0))
+    if node is None or node.op != "RANGE":
         return None
-    sizes = np.diff(np.append(np.asarray(offsets.constant, np.int64), count))
-    return int(sizes[0]) if sizes.size and sizes[0] > 0 and (sizes == sizes[0]).all() else None
+    (start,), (limit,), (step,) = (node.sizes(name) for name in ("start", "limit", "delta"))
+    return step if isinstance(step, int) and start == 0 and limit == count else None
 
 
 def _sum_bags(b: LoweringBuilder, rows: Tensor, offsets: Tensor, mode: int) -> Tensor:

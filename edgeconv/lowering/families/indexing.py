@@ -109,6 +109,10 @@ def _count_from_front(b: LoweringBuilder, item: Tensor, size: Size) -> Tensor:
 
 @lower("aten.gather")
 def gather(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, **_: object) -> Tensor:
+    return _gather_along(b, x, dim, index)
+
+
+def _gather_along(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Element i of the result is x at index[i] along `dim`, and at i along the other axes."""
     if x.rank == 0:
         return b.reshape(x, index.shape)
@@ -120,14 +124,14 @@ def take_along_dim(
     b: LoweringBuilder, x: Tensor, indices: Tensor, dim: int | None = None
 ) -> Tensor:
     if dim is None:
-        flat = (b.reshape(t, (product(t.shape),)) for t in (x, indices))
-        return gather.function(b, next(flat), 0, next(flat))  # type: ignore[return-value]
+        flat = [b.reshape(t, (product(t.shape),)) for t in (x, indices)]
+        return _gather_along(b, flat[0], 0, flat[1])
     axis = dim % x.rank
     common = broadcast_shapes(*((*t.shape[:axis], 1, *t.shape[axis + 1 :]) for t in (x, indices)))
     whole = [
         b.broadcast(t, (*common[:axis], t.shape[axis], *common[axis + 1 :])) for t in (x, indices)
     ]
-    return gather.function(b, whole[0], dim, whole[1])  # type: ignore[return-value]
+    return _gather_along(b, whole[0], dim, whole[1])
 
 
 @lower("aten.take")
@@ -163,7 +167,13 @@ def count_up(b: LoweringBuilder, size: Size) -> Tensor:
 def diagonal(
     b: LoweringBuilder, x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
-    """The matrix of the two axes is flat; its diagonal is every (columns + 1)th element."""
+    return take_diagonal(b, x, offset, dim1, dim2)
+
+
+def take_diagonal(
+    b: LoweringBuilder, x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """The matrix of two axes laid flat: its diagonal is every (columns + 1)th element, and becomes the last axis."""
     first, second = dim1 % x.rank, dim2 % x.rank
     rest = [axis for axis in range(x.rank) if axis not in (first, second)]
     rows, columns = x.shape[first], x.shape[second]
@@ -171,18 +181,18 @@ def diagonal(
     flat = b.reshape(turned, (*(x.shape[axis] for axis in rest), rows * columns))
     count = minimum(rows + min(offset, 0), columns - max(offset, 0))
     start = columns * -offset if offset < 0 else offset
-    step = columns + 1
-    places = b.op(
-        "RANGE", start=(start,), limit=(start + count * step,), delta=(step,), dtype="int32"
-    )
-    places.shape = (b.shape[-1],)
+    if isinstance(count, int) and isinstance(start, int) and isinstance(columns, int):
+        places = b.constant((start + np.arange(max(count, 0)) * (columns + 1)).astype(np.int32))
+    else:
+        stop = start + count * (columns + 1)
+        places = b.op("RANGE", start=(start,), limit=(stop,), delta=(columns + 1,), dtype="int32")
+        places.shape = (count,)
     return b.op("GATHER", flat, places, axis=len(rest))
 
 
 @lower("aten.trace")
 def trace(b: LoweringBuilder, x: Tensor) -> Tensor:
-    line = diagonal.function(b, x)
-    return b.reduce("SUM", b.cast(line, b.dtype), [0], keep_dims=False)  # type: ignore[arg-type]
+    return b.reduce("SUM", b.cast(take_diagonal(b, x), b.dtype), [0], keep_dims=False)
 
 
 @lower("aten.as_strided")

@@ -170,7 +170,7 @@ def vector_norm(
     keepdim: bool = False,
     **_: object,
 ) -> Tensor:
-    return _norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
+    return p_norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
 
 
 @lower("aten.norm")
@@ -183,12 +183,13 @@ def norm(
     **_: object,
 ) -> Tensor:
     order = 2 if p is None else p
-    return _norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
+    return p_norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
 
 
-def _norm(
+def p_norm(
     b: LoweringBuilder, x: Tensor, order: float, axes: Sequence[int], *, keep_dims: bool
 ) -> Tensor:
+    """The p-norm over axes."""
     if order == 2:
         return b.op("SQRT", b.reduce("SUM", b.op("MUL", x, x), axes, keep_dims=keep_dims))
     size = b.op("ABS", x)
@@ -220,4 +221,4 @@ def logsumexp(
     return b.reshape(b.op("ADD", logs, largest), b.shape)
 
 
-__all__ = ["axes_of", "variance"]
+__all__ = ["axes_of", "p_norm", "variance"]

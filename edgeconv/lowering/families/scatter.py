@@ -29,7 +29,12 @@ from edgeconv.signature import DType
 def index_put(
     b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    values = b.cast(values, x.dtype)
+    return _put(b, x, indices, b.cast(values, x.dtype), accumulate=accumulate)
+
+
+def _put(
+    b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, *, accumulate: bool = False
+) -> Tensor:
     masks = [item for item in indices if item is not None and item.dtype == DType.BOOL]
     if any(not mask.is_constant for mask in masks):
         return _put_by_mask(b, x, indices, values, accumulate=accumulate)
@@ -257,15 +262,14 @@ def index_add(
 
 @lower("aten.index_copy")
 def index_copy(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    return index_put.function(b, x, _at(index, dim, x), source)  # type: ignore[return-value]
+    return _put(b, x, _at(index, dim, x), source)
 
 
 @lower("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
 def index_fill(
     b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float | Tensor
 ) -> Tensor:
-    known = b.like(value, x.dtype)
-    return index_put.function(b, x, _at(index, dim, x), known)  # type: ignore[return-value]
+    return _put(b, x, _at(index, dim, x), b.like(value, x.dtype))
 
 
 @lower("aten.masked_scatter")
