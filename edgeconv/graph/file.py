@@ -119,9 +119,7 @@ def _encode_size(size: Size) -> int | str:
     return str(size) if isinstance(size, DimExpr) else size
 
 
-def _encode_node(
-    node: Node, index: Mapping[Tensor, int], arrays: _Arrays
-) -> dict[str, object]:
+def _encode_node(node: Node, index: Mapping[Tensor, int], arrays: _Arrays) -> dict[str, object]:
     data: dict[str, object] = {
         "op": node.op,
         "inputs": [None if tensor is None else index[tensor] for tensor in node.inputs],

@@ -198,6 +198,8 @@ class Interpreter:
     def _lower_operator(
         self, node: fx.Node, arguments: list[Value], keywords: dict[str, Value]
     ) -> Value:
+        if all(0 in shape and is_static(shape) for _, shape in self.builder.results):
+            return self._empty(node)
         inputs = [self.tensor(argument) for argument in arguments]
         named = {name: self.tensor(value) for name, value in keywords.items()}
         is_complex = _has_complex([inputs, named, *self.builder.results])
@@ -209,6 +211,14 @@ class Interpreter:
         if is_in_place(node) and isinstance(node.args[0], fx.Node):
             self._values[node.args[0]] = result
         return result
+
+    def _empty(self, node: fx.Node) -> Value:
+        """Results without elements are known, whatever they are made from; few kernels take such tensors."""
+        made = [
+            torch.zeros([int(str(size)) for size in shape], dtype=getattr(torch, dtype.value))
+            for dtype, shape in self.builder.results
+        ]
+        return made if isinstance(node.meta.get("val"), list | tuple) else made[0]
 
     def _refuse(self, node: fx.Node, why: str) -> Value:
         """Note it, and go on with tensors that nothing makes."""

@@ -15,9 +15,37 @@ _FLOATS = frozenset(dtype for dtype in _ALL if dtype.is_floating)
 _SIGNED = _FLOATS | {DType.INT8, DType.INT16, DType.INT32, DType.INT64}
 _PRODUCTS = _FLOATS | {DType.INT32, DType.INT64}
 
+_SMALL = {DType.INT8, DType.UINT8, DType.INT16, DType.UINT16}
+_NUMBERS = _ALL - {DType.BOOL}
+
 _EXCEPTIONS: Mapping[str, Kernel] = {
     **dict.fromkeys(("ABS", "NEG", "POW", "SIGN"), Kernel(dtypes=_SIGNED)),
     **dict.fromkeys(("BATCH_MATMUL", "FULLY_CONNECTED"), Kernel(dtypes=_PRODUCTS)),
+    **dict.fromkeys(
+        (
+            "ADD",
+            "SUB",
+            "DIV",
+            "FLOOR_DIV",
+            "FLOOR_MOD",
+            "MAXIMUM",
+            "MINIMUM",
+            "LESS",
+            "LESS_EQUAL",
+            "GREATER",
+            "GREATER_EQUAL",
+            "CUMSUM",
+            "SUM",
+            "MEAN",
+            "REDUCE_MAX",
+            "REDUCE_MIN",
+            "REDUCE_PROD",
+            "TOPK_V2",
+        ),
+        Kernel(dtypes=_NUMBERS),
+    ),  # fmt: skip
+    # TensorFlow's optimizer turns (x - y) (x - y) into an operator that has no kernel for small integers.
+    "MUL": Kernel(dtypes=_NUMBERS - _SMALL),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(dtypes=_ALL, max_rank=7)),
     **dict.fromkeys(("PAD", "PADV2"), Kernel(dtypes=_ALL, max_rank=6)),
     "MIRROR_PAD": Kernel(dtypes=_ALL, max_rank=5),

@@ -101,7 +101,8 @@ def repeat_interleave(
 
 @lower("aten.cat", "aten.concat", "aten.concatenate")
 def cat(b: LoweringBuilder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    kept = [b.cast(t, b.dtype) for t in tensors if t.shape != (0,)]
+    """Tensors without elements add nothing; PyTorch takes them in any rank."""
+    kept = [b.cast(t, b.dtype) for t in tensors if 0 not in t.shape]
     if len(kept) == 1:
         return kept[0]
     return b.node("CONCATENATION", kept, axis=dim % kept[0].rank).output
