@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -53,13 +53,13 @@ def _complete(spec: OpSpec, given: dict[str, Attribute]) -> dict[str, Attribute]
 
 
 class Builder:
-    """Appends operators to a graph; `source` is set on whatever is appended."""
+    """Appends operators to a graph; `source` is set on whatever is appended, and names in `taken` are not given."""
 
-    def __init__(self, name: str, dims: tuple[Dim, ...] = ()) -> None:
+    def __init__(self, name: str, dims: tuple[Dim, ...] = (), taken: Iterable[str] = ()) -> None:
         self.graph = Graph(name=name, inputs=[], outputs=[], nodes=[], dims=dims)
         self.source: Source | None = None
         self.prefix = ""
-        self._taken: set[str] = set()
+        self._taken = set(taken)
 
     def unique_name(self, wish: str) -> str:
         """`wish`, or `wish_1`, `wish_2`, … when it is taken."""
@@ -87,8 +87,8 @@ class Builder:
         )
 
     def scalar(self, value: float, dtype: DType) -> Tensor:
-        """A known scalar of a dtype that NumPy has."""
-        return self.constant(np.asarray(value, dtype=np.dtype(dtype.value)))
+        """A known scalar of a dtype that NumPy has; an integer beyond its range wraps around, as PyTorch's do."""
+        return self.constant(np.asarray(value).astype(np.dtype(dtype.value)))
 
     def op(self, name: str, *inputs: Tensor | None, **attributes: Attribute) -> Tensor:
         """Append an operator with one output.

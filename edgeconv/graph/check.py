@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from edgeconv.dims import Size, is_static, symbols
+from edgeconv.dims import symbols
 from edgeconv.graph.model import Graph, GraphError, Node, Tensor
 from edgeconv.graph.ops import find_op
+from edgeconv.graph.ops.spec import shapes_agree
 
 __all__ = ["check_graph"]
 
@@ -63,13 +64,6 @@ def _check_node(node: Node) -> list[str]:
         for (dtype, shape), tensor in zip(inferred, node.outputs, strict=True)
         if dtype != tensor.dtype or not shapes_agree(shape, tensor.shape)
     ]
-
-
-def shapes_agree(left: tuple[Size, ...], right: tuple[Size, ...]) -> bool:
-    """Whether two shapes can be the same: static sizes must be equal, dynamic ones may differ in form."""
-    if len(left) != len(right):
-        return False
-    return all(a == b or not is_static((a, b)) for a, b in zip(left, right, strict=True))
 
 
 def _check_dims(graph: Graph) -> list[str]:

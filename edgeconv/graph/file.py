@@ -65,7 +65,7 @@ def write_graph(graph: Graph, path: Path, metadata: Mapping[str, str] | None = N
         stream.write(len(text).to_bytes(8, "little"))
         stream.write(text)
         for _, array in stored:
-            stream.write(np.ascontiguousarray(array).data)
+            stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 class _Arrays:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-__all__ = ["is_in_place", "needs_functionalization"]
+__all__ = ["find_mutated", "is_in_place", "needs_functionalization"]
 
 _VIEW_LIKE = frozenset(
     {"reshape", "contiguous", "flatten", "dropout", "to", "type_as", "dropout_", "float"}
@@ -30,10 +30,7 @@ def is_in_place(node: fx.Node) -> bool:
 def needs_functionalization(graph: fx.Graph, known: set[fx.Node]) -> bool:
     """Whether some mutation is seen through another view, or changes an input; `known` are constant nodes."""
     order = {node: position for position, node in enumerate(graph.nodes)}
-    base: dict[fx.Node, fx.Node] = {}
-    for node in graph.nodes:
-        source = _viewed(node)
-        base[node] = base[source] if source is not None else node
+    base = _find_bases(graph)
     groups: dict[fx.Node, list[fx.Node]] = {}
     for node, root in base.items():
         groups.setdefault(root, []).append(node)
@@ -42,6 +39,21 @@ def needs_functionalization(graph: fx.Graph, known: set[fx.Node]) -> bool:
         for node in graph.nodes
         if is_in_place(node) and node not in known
     )
+
+
+def find_mutated(graph: fx.Graph) -> set[fx.Node]:
+    """The values, inputs and weights among them, that some in-place operator changes."""
+    base = _find_bases(graph)
+    return {base[node] for node in graph.nodes if is_in_place(node)}
+
+
+def _find_bases(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
+    """For each node the one whose memory it may share."""
+    base: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        source = _viewed(node)
+        base[node] = base[source] if source is not None else node
+    return base
 
 
 def _viewed(node: fx.Node) -> fx.Node | None:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from edgeconv.dims import Size
-from edgeconv.graph import Builder, GraphError, Tensor
+from edgeconv.graph import Builder, Tensor
 from edgeconv.graph.model import Constant
 from edgeconv.graph.ops.spec import TensorType
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.signature import DType
 
 __all__ = ["LoweringBuilder", "array_of", "dtype_of"]
@@ -22,11 +23,11 @@ def dtype_of(dtype: torch.dtype) -> DType:
     """The name of a PyTorch dtype.
 
     Raises:
-        GraphError: The edge graph has no such dtype.
+        CannotLowerError: The edge graph has no such dtype.
     """
     name = str(dtype).removeprefix("torch.")
     if name not in set(DType):
-        raise GraphError(f"dtype {name} cannot be converted")
+        raise CannotLowerError(f"the dtype {name} has no counterpart")
     return DType(name)
 
 
@@ -47,9 +48,11 @@ class LoweringBuilder(Builder):
 
     Attributes:
         results: Dtype and shape of each output, as PyTorch's own shape propagation gives them.
+        is_contiguous: Whether PyTorch keeps all inputs in memory in the order of their axes.
     """
 
     results: Sequence[TensorType] = ()
+    is_contiguous: bool = True
 
     @property
     def dtype(self) -> DType:

@@ -2,37 +2,48 @@
 
 What depends on no input is computed by PyTorch itself (masks, position tables, folded weights); the rest goes
 through the registry. After every operator the result is compared with what PyTorch's own shape propagation says,
-so a wrong lowering is found where it is, not at the end.
+so a wrong lowering is found where it is, not at the end. What cannot be lowered is noted, and lowering goes on, so
+that all of it is told at once.
 """
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import fx
 
-from edgeconv.dims import DimExpr, Size, evaluate, is_static, maximum, minimum
-from edgeconv.errors import ConversionError, UnsupportedOperatorsError
+from edgeconv.dims import is_static
+from edgeconv.errors import ConversionError
 from edgeconv.graph import GraphError, Tensor
-from edgeconv.graph.check import shapes_agree
-from edgeconv.graph.ops.spec import TensorType
+from edgeconv.graph.ops.spec import TensorType, shapes_agree
 from edgeconv.lowering.aliasing import is_in_place
 from edgeconv.lowering.builder import LoweringBuilder, array_of, dtype_of
-from edgeconv.lowering.registry import LoweringRegistry
+from edgeconv.lowering.control import lower_cond, lower_while
+from edgeconv.lowering.refusal import CannotLowerError, Refusal, refuse
+from edgeconv.lowering.registry import Lowering, LoweringRegistry
+from edgeconv.lowering.size_values import size_value
 from edgeconv.lowering.sizes import size_from_torch
 from edgeconv.lowering.sources import source_of
-from edgeconv.lowering.values import Value, is_known
+from edgeconv.lowering.values import ComplexPair, Value, is_known
+from edgeconv.signature import DType
 
 __all__ = ["Interpreter"]
 
 _SUBGRAPH_CALLS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
+_Symbol = torch.SymInt | torch.SymFloat | torch.SymBool
 
 
 class Interpreter:
-    """Lowers one graph module after the other into one builder."""
+    """Lowers one graph module after the other into one builder.
+
+    Attributes:
+        builder: What is built with.
+        refusals: What could not be lowered; the graph is of no use when there are any.
+    """
 
     _IGNORED: ClassVar[frozenset[str]] = frozenset(
         {
@@ -48,10 +59,11 @@ class Interpreter:
         self, builder: LoweringBuilder, registry: LoweringRegistry, names: Mapping[str, str]
     ) -> None:
         self.builder = builder
+        self.refusals: list[Refusal] = []
         self._registry = registry
         self._names = names
         self._values: dict[fx.Node, Value] = {}
-        self._constants: dict[int, Tensor] = {}
+        self._constants: dict[int, Value] = {}
         self._kept: list[torch.Tensor] = []
         self._constant_names: dict[int, str] = {}
 
@@ -74,7 +86,7 @@ class Interpreter:
         for node in module.graph.nodes:
             if node.op == "output":
                 results = node.args[0] if isinstance(node.args[0], Sequence) else node.args
-                return [self._tensor(self._resolve(item)) for item in results]
+                return [self.tensor(self._resolve(item)) for item in results]
             if node.op == "get_attr":
                 self._values[node] = operator.attrgetter(str(node.target))(module)
             elif node.op == "call_function":
@@ -92,58 +104,87 @@ class Interpreter:
             )
         return argument
 
-    def _tensor(self, value: Value) -> Value:
+    def tensor(self, value: Value) -> Value:
         """A constant that PyTorch computed, as a graph constant; the same one for the same memory."""
         if isinstance(value, list):
-            return [self._tensor(item) for item in value]
+            return [self.tensor(item) for item in value]
         if not isinstance(value, torch.Tensor):
             return value
         found = self._constants.get(id(value))
         if found is None:
-            name = self._constant_names.get(value.data_ptr(), "")
-            found = self.builder.constant(array_of(value), name=name)
-            self._constants[id(value)] = found
+            found = self._constants[id(value)] = self._constant(value)
             self._kept.append(value)  # ids stay unique only while the tensor lives
         return found
 
+    def _constant(self, value: torch.Tensor) -> Value:
+        name = self._constant_names.get(value.data_ptr(), "")
+        if value.is_complex():
+            parts = (value.real.contiguous(), value.imag.contiguous())
+            return ComplexPair(*(self.builder.constant(array_of(p), name=name) for p in parts))
+        return self.builder.constant(array_of(value), name=name)
+
     def _call(self, node: fx.Node) -> Value:
+        try:
+            return self._lower(node)
+        except CannotLowerError as problem:
+            return self._refuse(node, str(problem))
+        except GraphError as error:
+            raise ConversionError(
+                f"the lowering of '{node.target}' failed",
+                why=str(error),
+                details=[str(source_of(node))],
+                hint="this is a gap in edgeconv: please report it",
+            ) from error
+
+    def _lower(self, node: fx.Node) -> Value:
         arguments = [self._resolve(argument) for argument in node.args]
         keywords = {name: self._resolve(value) for name, value in node.kwargs.items()}
-        target = str(node.target)
         if node.target is operator.getitem and isinstance(arguments[0], list | tuple):
             return arguments[0][int(str(arguments[1]))]
-        if target in self._IGNORED:
+        if str(node.target) in self._IGNORED:
             return None
-        if isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool | int):
-            return self._symbolic(node, arguments)
-        if target in _SUBGRAPH_CALLS:
-            return self._call_subgraph(arguments)
+        self._begin(node)
+        if isinstance(node.meta.get("val"), _Symbol | int):
+            return size_value(self.builder, node.meta["val"], self._names)
+        if isinstance(node.target, torch._ops.HigherOrderOperator):
+            return self._lower_blocks(node, arguments)
         if is_known(arguments) and is_known(keywords) and _is_deterministic(node):
             return self._evaluate(node, arguments, keywords)
-        return self._lower(node, arguments, keywords)
+        return self._lower_operator(node, arguments, keywords)
 
-    def _symbolic(self, node: fx.Node, arguments: list[Value]) -> Value:
-        """A size: PyTorch's symbolic expression for it, over the named dims."""
-        value = node.meta["val"]
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, torch.SymInt):
-            return size_from_torch(value, self._names)
-        apply = _SIZE_OPERATORS.get(node.target)
-        if apply is None:
-            raise UnsupportedOperatorsError(
-                f"'{node.target}' on sizes cannot be lowered", details=[str(source_of(node))]
-            )
-        size: Size = apply(*arguments)
-        return size
+    def _begin(self, node: fx.Node) -> None:
+        self.builder.source = source_of(node)
+        self.builder.prefix = node.name
+        self.builder.results = self._expected(node)
+        self.builder.is_contiguous = all(map(_is_contiguous, node.all_input_nodes))
 
-    def _call_subgraph(self, arguments: list[Value]) -> Value:
+    def _lower_blocks(self, node: fx.Node, arguments: list[Value]) -> Value:
+        match str(node.target):
+            case "cond":
+                result = lower_cond(self, arguments)
+            case "while_loop":
+                result = lower_while(self, arguments)
+            case name if name in _SUBGRAPH_CALLS:
+                return self._call_subgraph(arguments)
+            case _:
+                raise CannotLowerError("it runs a part of the model in a way that graphs have not")
+        self._check(node, result)
+        return result
+
+    def _call_subgraph(self, arguments: list[Value]) -> list[Value]:
         position = next(i for i, a in enumerate(arguments) if isinstance(a, fx.GraphModule))
-        module = arguments[position]
+        return self.run_inner(arguments[position], arguments[position + 1 :])
+
+    def run_inner(self, module: Value, values: Sequence[Value]) -> list[Value]:
+        """Lower the graph of a block with these values for its inputs.
+
+        Raises:
+            ConversionError: There is no graph.
+        """
         if not isinstance(module, fx.GraphModule):
             raise ConversionError("a wrapped block holds no graph")
         placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
-        for placeholder, value in zip(placeholders, arguments[position + 1 :], strict=True):
+        for placeholder, value in zip(placeholders, values, strict=True):
             self.bind(placeholder, value)
         return self.run(module)
 
@@ -151,81 +192,110 @@ class Interpreter:
         target = node.target
         if not callable(target):
             raise ConversionError(f"'{target}' cannot be called")
-        if is_in_place(node) and node.args[0] in self._values and self._is_weight(arguments[0]):
-            raise UnsupportedOperatorsError(
-                f"'{target}' changes a weight of the model", details=[str(source_of(node))]
-            )
         result = target(*arguments, **keywords)
         return list(result) if isinstance(result, tuple) else result
 
-    def _is_weight(self, value: Value) -> bool:
-        return isinstance(value, torch.Tensor) and value.data_ptr() in self._constant_names
-
-    def _lower(self, node: fx.Node, arguments: list[Value], keywords: dict[str, Value]) -> Value:
-        builder = self.builder
-        builder.source = source_of(node)
-        builder.prefix = node.name
-        builder.results = self._expected(node)
-        lowering = self._registry.find(str(node.target))
+    def _lower_operator(
+        self, node: fx.Node, arguments: list[Value], keywords: dict[str, Value]
+    ) -> Value:
+        if all(0 in shape and is_static(shape) for _, shape in self.builder.results):
+            return self._empty(node)
+        inputs = [self.tensor(argument) for argument in arguments]
+        named = {name: self.tensor(value) for name, value in keywords.items()}
+        is_complex = _has_complex([inputs, named, *self.builder.results])
+        lowering = self._registry.find(str(node.target), is_complex=is_complex)
         if lowering is None:
-            raise UnsupportedOperatorsError(
-                f"'{node.target}' cannot be lowered", details=[str(builder.source)]
-            )
-        inputs = [self._tensor(argument) for argument in arguments]
-        named = {name: self._tensor(value) for name, value in keywords.items()}
-        try:
-            result = lowering.function(builder, *inputs, **named)
-            self._check(node, result)
-        except GraphError as error:
-            raise ConversionError(
-                f"the lowering of '{node.target}' failed",
-                why=str(error),
-                details=[str(builder.source)],
-                hint="this is a gap in edgeconv: please report it",
-            ) from error
+            raise CannotLowerError("of complex numbers" if is_complex else "")
+        result = _apply(lowering, self.builder, inputs, named)
+        self._check(node, result)
         if is_in_place(node) and isinstance(node.args[0], fx.Node):
             self._values[node.args[0]] = result
         return result
 
+    def _empty(self, node: fx.Node) -> Value:
+        """Results without elements are known, whatever they are made from; few kernels take such tensors."""
+        made = [
+            torch.zeros([int(str(size)) for size in shape], dtype=getattr(torch, dtype.value))
+            for dtype, shape in self.builder.results
+        ]
+        return made if isinstance(node.meta.get("val"), list | tuple) else made[0]
+
+    def _refuse(self, node: fx.Node, why: str) -> Value:
+        """Note it, and go on with tensors that nothing makes."""
+        self.refusals.append(refuse(node, why))
+        made = [_placeholder(node.name, kind) for kind in self._expected(node)]
+        return made if isinstance(node.meta.get("val"), list | tuple) else made[0]
+
     def _expected(self, node: fx.Node) -> list[TensorType]:
         value = node.meta.get("val")
         tensors = value if isinstance(value, list | tuple) else [value]
-        return [
-            (dtype_of(t.dtype), tuple(size_from_torch(s, self._names) for s in t.shape))
-            for t in tensors
-            if isinstance(t, torch.Tensor)
-        ]
+        try:
+            return [
+                (dtype_of(t.dtype), tuple(size_from_torch(s, self._names) for s in t.shape))
+                for t in tensors
+                if isinstance(t, torch.Tensor)
+            ]
+        except ConversionError as error:
+            raise CannotLowerError(f"{error.message}: {error.why}") from error
 
     def _check(self, node: fx.Node, result: object) -> None:
         """Refuse a result that is not what PyTorch says, and take over its form of dynamic sizes."""
-        got = [t for t in (result if isinstance(result, list) else [result]) if t is not None]
-        for tensor, (dtype, shape) in zip(got, self.builder.results, strict=True):
-            if dtype.is_complex:
-                continue
-            if not isinstance(tensor, Tensor):
-                raise GraphError(f"{node.target} gave {tensor!r}, not a tensor")
-            if tensor.dtype != dtype or not shapes_agree(tensor.shape, shape):
-                raise GraphError(f"{node.target} gave {tensor!r}, PyTorch says {dtype}{shape}")
-            if not is_static(shape) and not tensor.is_constant:
-                tensor.shape = shape
+        values = result if isinstance(result, list) else [result]
+        for index, value in enumerate(values):
+            if value is None and _is_read(node, index):
+                raise CannotLowerError(f"its output {index}")
+        got = [value for value in values if value is not None]
+        if len(got) != len(self.builder.results):
+            raise GraphError(f"{node.target} gave {len(got)} results")
+        for value, (dtype, shape) in zip(got, self.builder.results, strict=True):
+            for tensor in (value.real, value.imag) if isinstance(value, ComplexPair) else (value,):
+                if not isinstance(tensor, Tensor):
+                    raise GraphError(f"{node.target} gave {tensor!r}, not a tensor")
+                is_right = dtype.is_complex or tensor.dtype == dtype
+                if not is_right or not shapes_agree(tensor.shape, shape):
+                    raise GraphError(f"{node.target} gave {tensor!r}, PyTorch says {dtype}{shape}")
+                if not is_static(shape) and not tensor.is_constant:
+                    tensor.shape = shape
+
+
+def _apply(
+    lowering: Lowering, builder: LoweringBuilder, inputs: list[Value], named: dict[str, Value]
+) -> object:
+    try:
+        inspect.signature(lowering.function).bind(builder, *inputs, **named)
+    except TypeError as error:
+        raise CannotLowerError(str(error)) from error
+    return lowering.function(builder, *inputs, **named)
+
+
+def _placeholder(name: str, kind: TensorType) -> Value:
+    dtype, shape = kind
+    tensor = Tensor(name=name, dtype=dtype, shape=shape)
+    return ComplexPair(tensor, tensor) if dtype.is_complex else tensor
+
+
+def _has_complex(value: object) -> bool:
+    """Whether a complex tensor or dtype is somewhere in nested values."""
+    if isinstance(value, list | tuple):
+        return any(_has_complex(item) for item in value)
+    if isinstance(value, dict):
+        return any(_has_complex(item) for item in value.values())
+    return isinstance(value, ComplexPair) or (isinstance(value, DType) and value.is_complex)
+
+
+def _is_read(node: fx.Node, index: int) -> bool:
+    """Whether something reads one of several outputs."""
+    return any(user.args[1] == index and user.users for user in node.users)
+
+
+def _is_contiguous(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        return True
+    return value.is_contiguous() and value.storage_offset() == 0
 
 
 def _is_deterministic(node: fx.Node) -> bool:
     target = node.target
     tags = target.tags if isinstance(target, torch._ops.OpOverload) else ()
     return torch.Tag.nondeterministic_seeded not in tags
-
-
-def _size(value: Value) -> Size:
-    if isinstance(value, int | DimExpr):
-        return value
-    raise ConversionError(f"'{value}' is no size")
-
-
-_SIZE_OPERATORS: dict[object, Callable[..., Size]] = {
-    max: lambda a, b: maximum(_size(a), _size(b)),
-    min: lambda a, b: minimum(_size(a), _size(b)),
-    torch.sym_max: lambda a, b: maximum(_size(a), _size(b)),
-    torch.sym_min: lambda a, b: minimum(_size(a), _size(b)),
-    int: lambda a: evaluate(_size(a), {}),
-}

@@ -15,13 +15,20 @@ __all__ = ["Lowering", "LoweringRegistry", "lower"]
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A function and the operators it translates: overloads (`aten.add.Tensor`) or all overloads (`aten.add`)."""
+    """A function and the operators it translates: overloads (`aten.add.Tensor`) or all overloads (`aten.add`).
+
+    Attributes:
+        names: Of the operators.
+        function: Builds the graph's operators.
+        is_complex: Whether it is for complex values, which reach it as `ComplexPair`.
+    """
 
     names: tuple[str, ...]
     function: Callable[..., object]
+    is_complex: bool = False
 
 
-def lower(*names: str) -> Callable[[Callable[..., object]], Lowering]:
+def lower(*names: str, is_complex: bool = False) -> Callable[[Callable[..., object]], Lowering]:
     """Declare a function as the lowering of operators.
 
     The function is called as `function(b, *args, **kwargs)` with the operator's arguments in the order of its
@@ -30,7 +37,7 @@ def lower(*names: str) -> Callable[[Callable[..., object]], Lowering]:
     """
 
     def declare(function: Callable[..., object]) -> Lowering:
-        return Lowering(names, function)
+        return Lowering(names, function, is_complex)
 
     return declare
 
@@ -39,36 +46,33 @@ class LoweringRegistry:
     """Finds the lowering of an operator."""
 
     def __init__(self, lowerings: Iterable[Lowering]) -> None:
-        self._by_name: dict[str, Lowering] = {}
+        self._by_name: dict[tuple[str, bool], Lowering] = {}
         for lowering in lowerings:
             for name in lowering.names:
-                if name in self._by_name:
+                key = (name, lowering.is_complex)
+                if self._by_name.setdefault(key, lowering) is not lowering:
                     raise ValueError(f"two lowerings for '{name}'")
-                self._by_name[name] = lowering
 
     @classmethod
     def from_modules(cls, modules: Iterable[ModuleType]) -> LoweringRegistry:
-        """All lowerings that the modules define."""
-        return cls(
-            value
-            for module in modules
-            for value in vars(module).values()
-            if isinstance(value, Lowering)
-        )
+        """All lowerings that the modules define, alone or in tuples."""
+        values = [value for module in modules for value in vars(module).values()]
+        groups = [value if isinstance(value, tuple) else (value,) for value in values]
+        return cls(item for group in groups for item in group if isinstance(item, Lowering))
 
-    def find(self, operator: str) -> Lowering | None:
+    def find(self, operator: str, *, is_complex: bool = False) -> Lowering | None:
         """The lowering of `namespace.name.overload`.
 
         It is that overload's own, or that of all overloads, or, for an in-place operator (`relu_`), that of the
         operator it does in place.
         """
-        packet = operator.rpartition(".")[0]
-        found = self._by_name.get(operator) or self._by_name.get(packet)
-        if found is None and packet.endswith("_") and not packet.endswith("__"):
-            overload = operator[len(packet) :]
-            return self._by_name.get(packet[:-1] + overload) or self._by_name.get(packet[:-1])
-        return found
+        packet, _, overload = operator.rpartition(".")
+        names = [operator, packet]
+        if packet.endswith("_") and not packet.endswith("__"):
+            names += [f"{packet[:-1]}.{overload}", packet[:-1]]
+        found = (self._by_name.get((name, is_complex)) for name in names)
+        return next((lowering for lowering in found if lowering is not None), None)
 
-    def names(self) -> list[str]:
-        """Every operator name there is a lowering for."""
-        return sorted(self._by_name)
+    def knows(self, operator: str) -> bool:
+        """Whether there is a lowering for real or for complex values."""
+        return any(self.find(operator, is_complex=flag) is not None for flag in (False, True))

@@ -8,6 +8,7 @@ need one translation from the one to the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import TypeAlias
 
 import sympy
@@ -181,15 +182,38 @@ def _fold(
     return convert
 
 
+# Factors whose products with sizes are exact in floating point, as those are that PyTorch computes with.
+_MAX_DENOMINATOR = 1 << 16
+
+
 def _convert_floor(value: sympy.Basic, names: Mapping[str, str]) -> Size:
-    """`floor` or truncation of a quotient of two sizes; a size is never negative, so both agree."""
+    """`floor` or truncation of a quotient of two sizes, or of a size times a number such as 0.5.
+
+    A size is never negative, so both agree.
+    """
     (inner,) = value.args
-    if type(inner).__name__ in {"IntTrueDiv", "FloatTrueDiv"}:
-        return _convert_floordiv(inner, names)
-    numerator, denominator = inner.as_numer_denom()
-    if type(inner).__name__ == "ToFloat":
-        return _convert(inner.args[0], names)
-    return _convert(sympy.expand(numerator), names) // _convert(denominator, names)
+    numerator, denominator = _fraction(inner, names)
+    return numerator // denominator
+
+
+def _fraction(value: sympy.Basic, names: Mapping[str, str]) -> tuple[Size, Size]:
+    kind = type(value).__name__
+    if kind == "ToFloat":
+        return _convert(value.args[0], names), 1
+    if kind in {"IntTrueDiv", "FloatTrueDiv"}:
+        parts = [_fraction(side, names) for side in value.args]
+        (top, below), (divisor, over) = parts
+        return top * over, below * divisor
+    if isinstance(value, sympy.Float):
+        exact = Fraction(float(value))
+        if exact.denominator > _MAX_DENOMINATOR:
+            raise _unsupported(value)
+        return exact.numerator, exact.denominator
+    if kind == "Mul":
+        factors = [_fraction(side, names) for side in value.args]
+        return product(top for top, _ in factors), product(below for _, below in factors)
+    numerator, denominator = value.as_numer_denom()
+    return _convert(sympy.expand(numerator), names), _convert(denominator, names)
 
 
 def _convert_identity(value: sympy.Basic, names: Mapping[str, str]) -> Size:

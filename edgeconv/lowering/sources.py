@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
+import torch
 from torch import fx
 
+import edgeconv
 from edgeconv.graph import Source
 
 __all__ = ["count_operators", "operator_nodes", "source_of"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
-_LIBRARY = re.compile(r"/(torch|torch/_.*|functorch)/|/edgeconv(_converters)?/")
+_OURS = (str(Path(edgeconv.__file__).parent), "edgeconv_converters")
+_PYTORCH = (str(Path(torch.__file__).parent), "functorch")
 
 
 def source_of(node: fx.Node) -> Source:
-    """The node's name, the dotted path of its module, and the innermost line that is not PyTorch's own."""
+    """The node's name, the dotted path of its module, and the innermost line that is the user's own.
+
+    Where a module of PyTorch is all the model is, the line is PyTorch's.
+    """
     return Source(node=node.name, module=_module_path(node), line=_user_line(node))
 
 
@@ -48,10 +54,18 @@ def _module_path(node: fx.Node) -> str:
 
 
 def _user_line(node: fx.Node) -> str:
-    frames = list(_FRAME.finditer(str(node.meta.get("stack_trace") or "")))
-    own = [frame for frame in frames if not _LIBRARY.search(frame["file"])]
+    trace = str(node.meta.get("stack_trace") or "")
+    files = [frame for frame in _FRAME.finditer(trace) if not frame["file"].startswith("<")]
+    frames = [frame for frame in files if not _is_in(_OURS, frame["file"])]
+    own = [frame for frame in frames if not _is_in(_PYTORCH, frame["file"])]
     chosen = own or frames
     if not chosen:
         return ""
     frame = chosen[-1]
     return f"{PurePath(frame['file']).name}:{frame['line']} in {frame['function']}"
+
+
+def _is_in(folders: tuple[str, ...], file: str) -> bool:
+    """Whether a file is in one of the folders; a folder is given by its path, or by its name where it may be anywhere."""
+    path = PurePath(file)
+    return any(path.is_relative_to(folder) or folder in path.parts for folder in folders)

@@ -16,6 +16,7 @@ _CHANNEL_AXIS = {
     "FULLY_CONNECTED": 0,
     "DEPTHWISE_CONV_2D": 3,
     "CONV_3D": 4,
+    "CONV_3D_TRANSPOSE": 3,
 }
 _AFFINE = ("MUL", "ADD", "SUB", "DIV")
 Vector = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Loops."""
+"""Branches and loops."""
 
 from __future__ import annotations
 
@@ -35,4 +35,19 @@ def _while(call: Call) -> Sequence[tf.Tensor]:
     return results
 
 
-TRANSLATIONS: Mapping[str, Translation] = {"WHILE": Translation(emit=_while)}
+def _if(call: Call) -> Sequence[tf.Tensor]:
+    values = [call.input(i) for i in range(1, len(call.inputs))]
+
+    def run(name: str) -> list[tf.Tensor]:
+        return call.run_graph(call.node.subgraph(name), values)
+
+    results: Sequence[tf.Tensor] = tf.cond(
+        call.input(0), lambda: run("then_branch"), lambda: run("else_branch")
+    )
+    return results
+
+
+TRANSLATIONS: Mapping[str, Translation] = {
+    "IF": Translation(emit=_if),
+    "WHILE": Translation(emit=_while),
+}

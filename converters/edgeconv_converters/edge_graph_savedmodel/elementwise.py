@@ -44,12 +44,6 @@ def _is_small(x: tf.Tensor) -> bool:
     return x.dtype.name in _SMALL_INTEGERS
 
 
-def _exclusive_or(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    if left.dtype == tf.bool:
-        return tf.math.logical_xor(left, right)
-    return tf.bitwise.bitwise_xor(left, right)
-
-
 def _cast(call: Call) -> tf.Tensor:
     return tf.cast(call.input(0), _target(call.node))
 
@@ -77,12 +71,15 @@ _UNARY: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 _BINARY: Mapping[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "ATAN2": tf.math.atan2,
-    "BITWISE_XOR": _exclusive_or,
+    "BITWISE_AND": tf.bitwise.bitwise_and,
+    "BITWISE_OR": tf.bitwise.bitwise_or,
+    "BITWISE_XOR": tf.bitwise.bitwise_xor,
     "EQUAL": tf.math.equal,
     "FLOOR_DIV": tf.math.floordiv,
     "FLOOR_MOD": tf.math.floormod,
     "GREATER": tf.math.greater,
     "GREATER_EQUAL": tf.math.greater_equal,
+    "LEFT_SHIFT": tf.bitwise.left_shift,
     "LESS": tf.math.less,
     "LESS_EQUAL": tf.math.less_equal,
     "LOGICAL_AND": tf.math.logical_and,

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from edgeconv.errors import UnsupportedOperatorsError
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv_converters.edge_graph_savedmodel.call import Call, Translation
 from edgeconv_converters.edge_graph_savedmodel.sizes import Sizes
-from edgeconv_converters.edge_graph_savedmodel.weights import Value, Weights
+from edgeconv_converters.edge_graph_savedmodel.weights import Value, Weights, scope_name
 
-__all__ = ["Program", "check_operators"]
-
-
-def check_operators(graph: Graph, table: Mapping[str, Translation]) -> None:
-    """Refuse a graph with operators that are not in the table.
-
-    Raises:
-        UnsupportedOperatorsError: It lists all of them, with counts and source lines.
-    """
-    counts: Counter[str] = Counter()
-    first: dict[str, Node] = {}
-    for part in (graph, *graph.subgraphs()):
-        for node in part.nodes:
-            if node.op not in table:
-                counts[node.op] += 1
-                first.setdefault(node.op, node)
-    if counts:
-        raise UnsupportedOperatorsError(
-            f"{len(counts)} operators cannot be written as SavedModel",
-            why="they have no translation to TensorFlow",
-            hint="try another route with --avoid edge-savedmodel",
-            details=[f"{op} x{n}, first at {first[op].source or '?'}" for op, n in counts.items()],
-        )
+__all__ = ["Program"]
 
 
 class Program:
@@ -70,7 +45,7 @@ class Program:
 
     def _translate(self, node: Node) -> None:
         translation = self._table[node.op]
-        with tf.name_scope(_scope_name(node.outputs[0].name)):
+        with tf.name_scope(scope_name(node.outputs[0].name)):
             call = Call(
                 node=node,
                 inputs=tuple(self._input(node, i, translation) for i in range(len(node.inputs))),
@@ -105,11 +80,6 @@ class Program:
         if id(value) not in self._read:
             self._read[id(value)] = tf.convert_to_tensor(value)
         return self._read[id(value)]
-
-
-def _scope_name(name: str) -> str:
-    safe = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name)
-    return safe if safe[:1].isalnum() else f"n{safe}"
 
 
 def _declare_shape(value: tf.Tensor, tensor: Tensor) -> None:

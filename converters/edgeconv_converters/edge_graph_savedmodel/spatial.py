@@ -128,6 +128,17 @@ def _transpose_conv(call: Call) -> tf.Tensor:
     return _finish(call, result)
 
 
+def _conv_3d_transpose(call: Call) -> tf.Tensor:
+    result = tf.nn.conv3d_transpose(
+        call.input(0),
+        call.input(1),
+        output_shape=call.vector("output_shape"),
+        strides=_strides(call.node, "dhw"),
+        padding=call.node.text("padding"),
+    )
+    return _finish(call, result)
+
+
 def _pool(function: Callable[..., tf.Tensor]) -> Translation:
     def emit(call: Call) -> tf.Tensor:
         node = call.node
@@ -155,6 +166,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "AVERAGE_POOL_2D": _pool(tf.nn.avg_pool2d),
     "CONV_2D": Translation(emit=_conv_2d, arrange={1: _conv_2d_weight}),
     "CONV_3D": Translation(emit=_conv_3d),
+    "CONV_3D_TRANSPOSE": Translation(emit=_conv_3d_transpose),
     "DEPTHWISE_CONV_2D": Translation(emit=_depthwise_conv_2d, arrange={1: _depthwise_weight}),
     "MAX_POOL_2D": _pool(tf.nn.max_pool2d),
     "RESIZE_BILINEAR": _resize(tf.raw_ops.ResizeBilinear),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,7 +13,7 @@ import tensorflow as tf
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv_converters.edge_graph_savedmodel.call import Arrangement, Translation
 
-__all__ = ["Value", "Weights"]
+__all__ = ["Value", "Weights", "scope_name"]
 
 _MIN_VARIABLE_ELEMENTS = 16
 _Key: TypeAlias = tuple[int, str, tuple[int, ...]]
@@ -25,6 +26,12 @@ class _Kept:
 
     array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
     value: Value
+
+
+def scope_name(name: str) -> str:
+    """A name that TensorFlow takes at the top of a graph."""
+    safe = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name)
+    return safe if safe[:1].isalnum() else f"n{safe}"
 
 
 class Weights:
@@ -79,7 +86,8 @@ class Weights:
     def _value(self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Value:
         if array.size < _MIN_VARIABLE_ELEMENTS:
             return tf.constant(array)
-        wish, count = name, 0
+        name = wish = scope_name(name)
+        count = 0
         while name in self.variables:
             count += 1
             name = f"{wish}_{count}"

@@ -13,9 +13,11 @@ from edgeconv.formats.record import write_record
 from edgeconv.formats.savedmodel import SIGNATURE_KEY, record_path
 from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
+from edgeconv.passes.legalize import legalize
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
-from edgeconv_converters.edge_graph_savedmodel.program import Program, check_operators
+from edgeconv_converters.edge_graph_savedmodel.kernels import SAVEDMODEL
+from edgeconv_converters.edge_graph_savedmodel.program import Program
 from edgeconv_converters.edge_graph_savedmodel.sizes import Sizes
 from edgeconv_converters.edge_graph_savedmodel.table import TRANSLATIONS
 from edgeconv_converters.edge_graph_savedmodel.weights import Weights
@@ -35,12 +37,12 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
 
 
 def write_graph_as_savedmodel(graph: Graph, job: Job) -> JobResult:
-    """Save a graph.
+    """Save a graph, which is rewritten on the way.
 
     Raises:
         UnsupportedOperatorsError: Operators have no translation; all are listed.
     """
-    check_operators(graph, TRANSLATIONS)
+    warnings = legalize(graph, SAVEDMODEL)
     module = tf.Module(name=None)
     weights = Weights(graph, TRANSLATIONS)
     module.weights = list(weights.variables.values())
@@ -50,7 +52,9 @@ def write_graph_as_savedmodel(graph: Graph, job: Job) -> JobResult:
     record = record_path(job.output)
     record.parent.mkdir(exist_ok=True)
     record.write_text(write_record(job.signature or _signature_of(graph), job.metadata))
-    return JobResult(output=job.output, versions={"tensorflow": tf.__version__})
+    return JobResult(
+        output=job.output, warnings=tuple(warnings), versions={"tensorflow": tf.__version__}
+    )
 
 
 def _trace(graph: Graph, weights: Weights) -> tf.types.experimental.ConcreteFunction:

@@ -98,6 +98,7 @@ class _Assembler:
             "SPLIT_V": self._split,
             "ONE_HOT": self._one_hot,
             "CONV_2D": self._with_bias,
+            "CONV_3D_TRANSPOSE": self._with_dilation,
             "DEPTHWISE_CONV_2D": self._with_bias,
             "FULLY_CONNECTED": self._fully_connected,
         }
@@ -125,6 +126,8 @@ class _Assembler:
             self._replaced[node.output] = self._sizes.scalar(value, node.output.dtype)
         elif node.op == "WHILE":
             self._append_while(node)
+        elif node.op == "IF":
+            self._append_if(node)
         else:
             inputs, options = self._special.get(node.op, self._plain)(node)
             self.program.operators.append(
@@ -171,31 +174,59 @@ class _Assembler:
             inputs = [*inputs[:2], bias]
         return inputs, options
 
+    def _with_dilation(self, node: Node) -> tuple[Inputs, Options]:
+        """The kernel refuses any dilation but 1, which the schema's default of the depth is."""
+        inputs, options = self._plain(node)
+        return inputs, {**options, "dilationHFactor": 1, "dilationWFactor": 1}
+
     def _fully_connected(self, node: Node) -> tuple[Inputs, Options]:
         inputs, options = self._plain(node)
         return inputs, {**options, "keepNumDims": node.input(0).rank != 2}
 
     def _append_while(self, node: Node) -> None:
-        """Dims that a loop's graphs speak of become carried values: their inputs' shapes need not tell them."""
-        graphs = [node.subgraph("cond"), node.subgraph("body")]
+        """Dims that a loop's graphs speak of are carried along and given back."""
+        condition, body, carried = self._assemble_inner(node, ("cond", "body"))
+        body.outputs += body.inputs[len(body.inputs) - len(carried) :]
+        _separate_outputs(body, self._names)
+        options: Options = {
+            "condSubgraphIndex": self._programs.index(condition),
+            "bodySubgraphIndex": self._programs.index(body),
+        }
+        outputs = [*node.outputs, *(self._carried(tensor) for tensor in carried)]
+        self._emit_inner(node, carried, outputs, options)
+
+    def _append_if(self, node: Node) -> None:
+        then, other, carried = self._assemble_inner(node, ("then_branch", "else_branch"))
+        for program in (then, other):
+            _separate_outputs(program, self._names)
+        options: Options = {
+            "thenSubgraphIndex": self._programs.index(then),
+            "elseSubgraphIndex": self._programs.index(other),
+        }
+        self._emit_inner(node, carried, list(node.outputs), options)
+
+    def _assemble_inner(
+        self, node: Node, names: tuple[str, str]
+    ) -> tuple[Program, Program, list[Tensor]]:
+        """The programs of two graphs, and the dims they speak of: these become inputs, which shapes need not tell."""
+        graphs = [node.subgraph(name) for name in names]
         wanted = sorted(frozenset().union(*map(_symbols, graphs)))
         carried = [self._sizes.scalar(DimExpr.symbol(name)) for name in wanted]
-        indices: list[int] = []
+        programs = []
         for graph in graphs:
             inner = [self._carried(tensor) for tensor in carried]
             known = dict(zip(wanted, inner, strict=True))
-            assembler = _Assembler(graph, self._names, self._programs, known=known)
-            indices.append(self._programs.index(assembler.program))
-            program = assembler.run()
+            program = _Assembler(graph, self._names, self._programs, known=known).run()
             program.inputs += inner
-            if len(indices) == 2:
-                program.outputs += inner
-            _separate_outputs(program, self._names)
-        options: Options = {"condSubgraphIndex": indices[0], "bodySubgraphIndex": indices[1]}
-        outputs = [*node.outputs, *(self._carried(tensor) for tensor in carried)]
+            programs.append(program)
+        return programs[0], programs[1], carried
+
+    def _emit_inner(
+        self, node: Node, carried: list[Tensor], outputs: list[Tensor], options: Options
+    ) -> None:
         self.program.operators.append(
             Operator(
-                code="WHILE", inputs=[*node.inputs, *carried], outputs=outputs, options=options
+                code=node.op, inputs=[*node.inputs, *carried], outputs=outputs, options=options
             )
         )
 
@@ -204,7 +235,7 @@ class _Assembler:
 
 
 def _separate_outputs(program: Program, names: Names) -> None:
-    """Outputs that are inputs, known, or returned twice become copies: a loop's values must not share memory."""
+    """Outputs that are inputs, known, or returned twice become copies: values of blocks must not share memory."""
     taken = set(program.inputs)
     for index, tensor in enumerate(program.outputs):
         if tensor in taken or tensor.is_constant:

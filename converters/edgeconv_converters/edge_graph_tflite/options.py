@@ -59,6 +59,7 @@ OPTION_TABLES: dict[str, OptionTable] = {
     "CONV_3D": _named(
         "Conv3D", **_WINDOW, **_DILATIONS, strideD="stride_d", dilationDFactor="dilation_d_factor"
     ),
+    "CONV_3D_TRANSPOSE": _named("Conv3D", **_WINDOW, strideD="stride_d"),
     "CUMSUM": _named("Cumsum", exclusive="exclusive", reverse="reverse"),
     "DEPTHWISE_CONV_2D": _named(
         "DepthwiseConv2D", **_WINDOW, **_DILATIONS, depthMultiplier="depth_multiplier"
@@ -68,6 +69,7 @@ OPTION_TABLES: dict[str, OptionTable] = {
     "FULLY_CONNECTED": _named("FullyConnected", **_ACTIVATION),
     "GATHER": _named("Gather", axis="axis", batchDims="batch_dims"),
     "GELU": _named("Gelu", approximate="approximate"),
+    "IF": _named("If"),
     "LEAKY_RELU": _named("LeakyRelu", alpha="alpha"),
     "MAX_POOL_2D": _named("Pool2D", **_POOL),
     "MEAN": _named("Reducer", keepDims="keep_dims"),

@@ -32,6 +32,7 @@ PARAMETERS: dict[str, tuple[int | Parameter, ...]] = {
     "ARG_MAX": (0, Parameter("axis", "scalar")),
     "ARG_MIN": (0, Parameter("axis", "scalar")),
     "BROADCAST_TO": (0, Parameter("shape")),
+    "CONV_3D_TRANSPOSE": (Parameter("output_shape"), 1, 0, 2),
     "CUMSUM": (0, Parameter("axis", "scalar")),
     "FILL": (Parameter("shape"), 0),
     "MEAN": (0, Parameter("axes")),

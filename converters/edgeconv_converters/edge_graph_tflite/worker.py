@@ -11,10 +11,11 @@ from edgeconv.formats.tflite_file import METADATA_NAME
 from edgeconv.formats.tflite_metadata import STANDARD_NAME, append_labels, pack_metadata
 from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
-from edgeconv.passes.legalize_tflite import legalize_for_tflite
+from edgeconv.passes.legalize import legalize
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv_converters.edge_graph_tflite.assemble import assemble
+from edgeconv_converters.edge_graph_tflite.kernels import TFLITE
 from edgeconv_converters.edge_graph_tflite.writer import Model, write_model
 
 __all__ = ["convert", "write_graph_as_tflite"]
@@ -44,7 +45,7 @@ def write_graph_as_tflite(graph: Graph, job: Job) -> JobResult:
         ConversionError: A dynamic dim cannot be read from any input.
     """
     signature = job.signature or _signature_of(graph)
-    warnings = legalize_for_tflite(graph)
+    warnings = legalize(graph, TFLITE)
     programs = assemble(
         graph,
         [spec.name for spec in signature.inputs],

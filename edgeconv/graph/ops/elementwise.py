@@ -17,6 +17,7 @@ _BINARY = ("FLOOR_DIV", "FLOOR_MOD", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFE
 _ARITHMETIC = ("ADD", "SUB", "MUL", "DIV")
 _COMPARISON = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
 _INTEGER = ("BITWISE_XOR", "RIGHT_SHIFT")
+_INTEGER_COMPOSITES = ("BITWISE_AND", "BITWISE_OR", "LEFT_SHIFT")
 
 
 def _infer_binary(node: Node) -> list[TensorType]:
@@ -50,6 +51,11 @@ OPS = (
     *(OpSpec(name=n, arity=(1, 1), infer=same_as(0), is_agnostic=True) for n in _UNARY),
     *(OpSpec(name=n, arity=(2, 2), infer=_infer_binary, is_agnostic=True) for n in _BINARY),
     *(OpSpec(name=n, arity=(2, 2), infer=_infer_binary, is_agnostic=True) for n in _INTEGER),
+    # TFLite has XOR and the arithmetic right shift alone: the others follow from them and from sums and products.
+    *(
+        OpSpec(name=n, arity=(2, 2), infer=_infer_binary, is_agnostic=True, is_composite=True)
+        for n in _INTEGER_COMPOSITES
+    ),
     *(
         OpSpec(name=n, arity=(2, 2), infer=_infer_binary, attributes=_ACTIVATED, is_agnostic=True)
         for n in _ARITHMETIC

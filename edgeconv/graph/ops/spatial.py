@@ -89,12 +89,20 @@ OPS = (
     ),
     # x NDHWC, weight [d, h, w, channels, outputs], optional bias.
     OpSpec(name="CONV_3D", arity=(2, 3), infer=_infer_conv_3d, attributes=_CONV_3D),
-    # x NHWC, weight [outputs, h, w, channels], optional bias; VALID, the shape is an attribute.
+    # x NHWC, weight [outputs, h, w, channels], optional bias; the shape of the result is an attribute.
     OpSpec(
         name="TRANSPOSE_CONV",
         arity=(2, 3),
         infer=_infer_shaped_like_attribute,
         attributes={"stride_h": 1, "stride_w": 1, **_WINDOW},
+        required=("output_shape",),
+    ),
+    # x NDHWC, weight [d, h, w, outputs, channels], optional bias; VALID, the shape of the result is an attribute.
+    OpSpec(
+        name="CONV_3D_TRANSPOSE",
+        arity=(2, 3),
+        infer=_infer_shaped_like_attribute,
+        attributes={"stride_d": 1, "stride_h": 1, "stride_w": 1, **_WINDOW},
         required=("output_shape",),
     ),
     *(

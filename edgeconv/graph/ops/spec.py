@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from edgeconv.dims import Size
+from edgeconv.dims import Size, is_static
 from edgeconv.graph.model import Attribute, GraphError, Node, Tensor
 from edgeconv.signature import DType
 
@@ -18,6 +18,7 @@ __all__ = [
     "expect",
     "normalize_axis",
     "same_as",
+    "shapes_agree",
 ]
 
 Shape: TypeAlias = tuple[Size, ...]
@@ -88,6 +89,13 @@ def _broadcast_size(sizes: list[Size]) -> Size:
     if len(static) > 1:
         raise GraphError(f"sizes {static} do not broadcast")
     return static[0] if static else others[0]
+
+
+def shapes_agree(left: Shape, right: Shape) -> bool:
+    """Whether two shapes can be the same: static sizes must be equal, dynamic ones may differ in form."""
+    if len(left) != len(right):
+        return False
+    return all(a == b or not is_static((a, b)) for a, b in zip(left, right, strict=True))
 
 
 def same_as(index: int) -> Callable[[Node], list[TensorType]]:

@@ -6,11 +6,17 @@ from functools import cache
 
 from edgeconv.lowering.families import (
     activation,
+    adaptive,
     arithmetic,
     attention,
+    bits,
     comparison,
+    complex_numbers,
     convolution,
     creation,
+    distance,
+    einsum,
+    embedding,
     indexing,
     linear,
     normalization,
@@ -18,9 +24,15 @@ from edgeconv.lowering.families import (
     recurrent,
     reduction,
     resize,
+    sampling,
+    scan,
+    scatter,
     shaping,
     slicing,
+    sorting,
     spectrum,
+    transcendental,
+    transposed,
 )
 from edgeconv.lowering.registry import LoweringRegistry
 
@@ -33,11 +45,17 @@ def built_in_registry() -> LoweringRegistry:
     return LoweringRegistry.from_modules(
         (
             activation,
+            adaptive,
             arithmetic,
             attention,
+            bits,
             comparison,
+            complex_numbers,
             convolution,
             creation,
+            distance,
+            einsum,
+            embedding,
             indexing,
             linear,
             normalization,
@@ -45,8 +63,14 @@ def built_in_registry() -> LoweringRegistry:
             recurrent,
             reduction,
             resize,
+            sampling,
+            scan,
+            scatter,
             shaping,
             slicing,
+            sorting,
             spectrum,
+            transcendental,
+            transposed,
         )
     )

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
-from edgeconv.lowering.families.arithmetic import accurate_log1p, clamp_between
-from edgeconv.lowering.registry import Lowering, lower
+from edgeconv.lowering.families.arithmetic import clamp_between
+from edgeconv.lowering.families.elementwise import direct
+from edgeconv.lowering.families.transcendental import accurate_log1p
+from edgeconv.lowering.refusal import CannotLowerError
+from edgeconv.lowering.registry import lower
 
-
-def _direct(op: str, *names: str) -> Lowering:
-    def function(b: LoweringBuilder, x: Tensor) -> Tensor:
-        return b.op(op, b.cast(x, b.dtype))
-
-    return Lowering(names, function)
-
-
-sigmoid = _direct("LOGISTIC", "aten.sigmoid", "aten.special_expit")
-tanh = _direct("TANH", "aten.tanh")
-relu6 = _direct("RELU6", "aten.relu6")
-hardswish = _direct("HARD_SWISH", "aten.hardswish")
+sigmoid = direct("LOGISTIC", "aten.sigmoid", "aten.special_expit")
+tanh = direct("TANH", "aten.tanh")
+relu6 = direct("RELU6", "aten.relu6")
+hardswish = direct("HARD_SWISH", "aten.hardswish")
 
 
 @lower("aten.relu")
@@ -52,6 +47,21 @@ def silu(b: LoweringBuilder, x: Tensor) -> Tensor:
 @lower("aten.leaky_relu")
 def leaky_relu(b: LoweringBuilder, x: Tensor, negative_slope: float = 0.01) -> Tensor:
     return b.op("LEAKY_RELU", x, alpha=float(negative_slope))
+
+
+@lower("aten.rrelu")
+def rrelu(
+    b: LoweringBuilder,
+    x: Tensor,
+    lower_slope: float = 1 / 8,
+    upper_slope: float = 1 / 3,
+    training: bool = False,
+    *_: object,
+) -> Tensor:
+    """Outside of training the slope is the mean of its range."""
+    if training:
+        raise CannotLowerError("it draws random slopes in training mode")
+    return b.op("LEAKY_RELU", x, alpha=(lower_slope + upper_slope) / 2)
 
 
 @lower("aten.elu")
@@ -153,7 +163,7 @@ def over_last_axis(b: LoweringBuilder, op: str, x: Tensor, axis: int) -> Tensor:
     """An operator that works on the last axis, applied to any axis."""
     if x.rank == 0:
         if op not in ("SOFTMAX", "LOG_SOFTMAX"):
-            raise GraphError(f"'{op}' of a scalar")
+            raise CannotLowerError(f"'{op}' of a scalar")
         return b.reshape(b.op(op, b.reshape(x, [1])), [])
     axis %= x.rank
     if axis == x.rank - 1:

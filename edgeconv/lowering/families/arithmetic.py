@@ -6,33 +6,19 @@ import math
 from collections.abc import Callable
 
 from edgeconv.dims import Size
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.elementwise import direct
 from edgeconv.lowering.registry import Lowering, lower
 from edgeconv.signature import DType
 
 Operand = Tensor | Size | float
 
 
-def _direct(op: str, *names: str) -> Lowering:
-    """An operator that is one graph operator on the result's dtype."""
-
-    def function(b: LoweringBuilder, x: Tensor) -> Tensor:
-        return b.op(op, b.cast(x, b.dtype))
-
-    return Lowering(names, function)
-
-
-exp = _direct("EXP", "aten.exp")
-log = _direct("LOG", "aten.log")
-sqrt = _direct("SQRT", "aten.sqrt")
-rsqrt = _direct("RSQRT", "aten.rsqrt")
-sin = _direct("SIN", "aten.sin")
-cos = _direct("COS", "aten.cos")
-square = _direct("SQUARE", "aten.square")
-erf = _direct("ERF", "aten.erf", "aten.special_erf")
-neg = _direct("NEG", "aten.neg")
-sign = _direct("SIGN", "aten.sign", "aten.sgn")
+absolute = direct("ABS", "aten.abs", "aten.absolute")
+square = direct("SQUARE", "aten.square")
+neg = direct("NEG", "aten.neg", "aten.negative")
+sign = direct("SIGN", "aten.sign", "aten.sgn")
 
 
 def _rounding(op: str, *names: str) -> Lowering:
@@ -47,6 +33,15 @@ def _rounding(op: str, *names: str) -> Lowering:
 floor = _rounding("FLOOR", "aten.floor")
 ceil = _rounding("CEIL", "aten.ceil")
 round_half_even = _rounding("ROUND", "aten.round.default")
+
+
+@lower("aten.round.decimals")
+def round_decimals(b: LoweringBuilder, x: Tensor, decimals: int = 0) -> Tensor:
+    if not x.dtype.is_floating:
+        return x
+    scale = b.scalar(10.0 ** abs(decimals), x.dtype)
+    there, back = ("MUL", "DIV") if decimals > 0 else ("DIV", "MUL")
+    return b.op(back, b.op("ROUND", b.op(there, x, scale)), scale)
 
 
 @lower("aten.trunc", "aten.fix")
@@ -110,9 +105,11 @@ def floor_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
 
 
 def _floor_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
-    if b.dtype.is_floating:
-        return b.op("FLOOR", _binary(b, "DIV", x, y))
-    return _binary(b, "FLOOR_DIV", x, y)
+    """The whole quotient is (x - x mod y) / y, since the remainder is exact and the quotient is not: 1 // 0.1 is 9."""
+    if not b.dtype.is_floating:
+        return _binary(b, "FLOOR_DIV", x, y)
+    whole = b.op("SUB", b.like(x, b.dtype), _binary(b, "FLOOR_MOD", x, y))
+    return b.op("ROUND", _binary(b, "DIV", whole, y))
 
 
 def _truncating_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
@@ -130,8 +127,11 @@ def remainder(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
 
 @lower("aten.fmod")
 def fmod(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
-    quotient = _truncating_divide(b, x, y)
-    return b.op("SUB", b.like(x, b.dtype), b.op("MUL", quotient, b.like(y, b.dtype)))
+    """The remainder of the magnitudes, with the sign of `x`."""
+    left, right = b.like(x, b.dtype), b.like(y, b.dtype)
+    size = b.op("FLOOR_MOD", b.op("ABS", left), b.op("ABS", right))
+    is_negative = b.op("LESS", left, b.scalar(0, b.dtype))
+    return b.op("SELECT_V2", is_negative, b.op("NEG", size), size)
 
 
 @lower("aten.reciprocal")
@@ -141,100 +141,85 @@ def reciprocal(b: LoweringBuilder, x: Tensor) -> Tensor:
 
 @lower("aten.maximum", "aten.max.other")
 def maximum(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
-    return _binary(b, "MAXIMUM", x, y)
+    return _binary(b, "LOGICAL_OR" if b.dtype == DType.BOOL else "MAXIMUM", x, y)
 
 
 @lower("aten.minimum", "aten.min.other")
 def minimum(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
-    return _binary(b, "MINIMUM", x, y)
+    return _binary(b, "LOGICAL_AND" if b.dtype == DType.BOOL else "MINIMUM", x, y)
 
 
-@lower("aten.atan2")
-def atan2(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
-    return _binary(b, "ATAN2", x, y)
+@lower("aten.fmax")
+def fmax(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
+    return _number_of_two(b, "MAXIMUM", x, y)
+
+
+@lower("aten.fmin")
+def fmin(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
+    return _number_of_two(b, "MINIMUM", x, y)
+
+
+def _number_of_two(b: LoweringBuilder, op: str, x: Tensor, y: Tensor) -> Tensor:
+    """The larger or smaller; where one is NaN, the other."""
+    left, right = b.cast(x, b.dtype), b.cast(y, b.dtype)
+    chosen = b.op("SELECT_V2", b.op("NOT_EQUAL", left, left), right, b.op(op, left, right))
+    return b.op("SELECT_V2", b.op("NOT_EQUAL", right, right), left, chosen)
+
+
+@lower("aten.signbit")
+def signbit(b: LoweringBuilder, x: Tensor) -> Tensor:
+    return has_sign(b, x)
+
+
+def has_sign(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """Whether a number is negative; -0.0 is, as 1 / -0.0 shows."""
+    zero = b.scalar(0, x.dtype)
+    is_negative = b.op("LESS", x, zero)
+    if not x.dtype.is_floating:
+        return is_negative
+    inverse = b.op("DIV", b.scalar(1, x.dtype), x)
+    return b.op("LOGICAL_OR", is_negative, b.op("LESS", inverse, zero))
+
+
+@lower("aten.copysign")
+def copysign(b: LoweringBuilder, x: Tensor, y: Operand) -> Tensor:
+    size = b.op("ABS", b.cast(x, b.dtype))
+    return b.op("SELECT_V2", has_sign(b, b.like(y, b.dtype)), b.op("NEG", size), size)
+
+
+@lower("aten.hypot")
+def hypot(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
+    squares = [b.op("MUL", t, t) for t in (b.cast(x, b.dtype), b.cast(y, b.dtype))]
+    return b.op("SQRT", b.op("ADD", *squares))
 
 
 @lower("aten.pow.Tensor_Scalar")
 def pow_scalar(b: LoweringBuilder, x: Tensor, exponent: float) -> Tensor:
     x = b.cast(x, b.dtype)
-    simple: dict[float, Callable[[], Tensor]] = {
-        0.5: lambda: b.op("SQRT", x),
-        -0.5: lambda: b.op("RSQRT", x),
-        1: lambda: x,
-        2: lambda: b.op("MUL", x, x),
-        3: lambda: b.op("MUL", b.op("MUL", x, x), x),
-        -1: lambda: b.op("DIV", b.scalar(1, x.dtype), x),
-    }
-    if exponent in simple and (b.dtype.is_floating or exponent > 0):
-        return simple[exponent]()
+    if exponent in (1, 2, 3, 4):
+        return _multiply_out(b, x, int(exponent))
+    if exponent in _POWERS and b.dtype.is_floating:
+        return _POWERS[exponent](b, x)
     return b.op("POW", x, b.scalar(exponent, x.dtype))
+
+
+def _multiply_out(b: LoweringBuilder, x: Tensor, exponent: int) -> Tensor:
+    if exponent == 1:
+        return x
+    squared = b.op("MUL", x, x)
+    return squared if exponent == 2 else b.op("MUL", squared, x if exponent == 3 else squared)
+
+
+_POWERS: dict[float, Callable[[LoweringBuilder, Tensor], Tensor]] = {
+    0.5: lambda b, x: b.op("SQRT", x),
+    -0.5: lambda b, x: b.op("RSQRT", x),
+    -1: lambda b, x: b.op("DIV", b.scalar(1, x.dtype), x),
+}
 
 
 @lower("aten.pow.Tensor_Tensor", "aten.pow.Scalar")
 def pow_tensor(b: LoweringBuilder, x: Operand, exponent: Operand) -> Tensor:
     return _binary(b, "POW", x, exponent)
-
-
-@lower("aten.log1p")
-def log1p(b: LoweringBuilder, x: Tensor) -> Tensor:
-    return accurate_log1p(b, b.cast(x, b.dtype))
-
-
-_SMALL = 0.5
-
-
-def accurate_log1p(b: LoweringBuilder, x: Tensor) -> Tensor:
-    """log(1 + x) without losing small x.
-
-    Where |x| < 1/2 it is 2 artanh(s) with s = x / (2 + x), by the series 2s (1 + s^2/3 + s^4/5 + ...), whose terms
-    beyond s^10 are below 1e-9; elsewhere the logarithm itself. Kernels of the logarithm are not accurate enough
-    near 1 for Kahan's correction to work. Source: Abramowitz, Stegun, "Handbook", 4.1.27.
-    """
-    s = b.op("DIV", x, b.op("ADD", x, b.scalar(2, x.dtype)))
-    z = b.op("MUL", s, s)
-    series = b.scalar(1 / 11, x.dtype)
-    for odd in (9, 7, 5, 3, 1):
-        series = b.op("ADD", b.op("MUL", series, z), b.scalar(1 / odd, x.dtype))
-    near = b.op("MUL", b.op("ADD", s, s), series)
-    far = b.op("LOG", b.op("ADD", x, b.scalar(1, x.dtype)))
-    return b.op("SELECT_V2", _is_small(b, x), near, far)
-
-
-def _is_small(b: LoweringBuilder, x: Tensor) -> Tensor:
-    return b.op("LESS", b.op("ABS", x), b.scalar(_SMALL, x.dtype))
-
-
-@lower("aten.expm1", "aten.special_expm1")
-def expm1(b: LoweringBuilder, x: Tensor) -> Tensor:
-    """exp(x) - 1, and 2t / (1 - t) with t = tanh(x / 2) where x is small, which loses nothing."""
-    x = b.cast(x, b.dtype)
-    one = b.scalar(1, x.dtype)
-    t = b.op("TANH", b.op("MUL", x, b.scalar(0.5, x.dtype)))
-    near = b.op("DIV", b.op("ADD", t, t), b.op("SUB", one, t))
-    return b.op("SELECT_V2", _is_small(b, x), near, b.op("SUB", b.op("EXP", x), one))
-
-
-def _logarithm(base: float, name: str) -> Lowering:
-    def function(b: LoweringBuilder, x: Tensor) -> Tensor:
-        scale = b.scalar(1 / math.log(base), b.dtype)
-        return b.op("MUL", b.op("LOG", b.cast(x, b.dtype)), scale)
-
-    return Lowering((name,), function)
-
-
-log2 = _logarithm(2, "aten.log2")
-log10 = _logarithm(10, "aten.log10")
-
-
-@lower("aten.exp2")
-def exp2(b: LoweringBuilder, x: Tensor) -> Tensor:
-    return b.op("POW", b.scalar(2, b.dtype), b.cast(x, b.dtype))
-
-
-@lower("aten.tan")
-def tan(b: LoweringBuilder, x: Tensor) -> Tensor:
-    x = b.cast(x, b.dtype)
-    return b.op("DIV", b.op("SIN", x), b.op("COS", x))
 
 
 @lower("aten.addcmul")
@@ -288,19 +273,3 @@ _FUSED_RANGES: dict[tuple[object, object], str] = {
     (-1, 1): "RELU_N1_TO_1",
     (0, 1): "RELU_0_TO_1",
 }
-
-
-@lower("aten.bitwise_xor", "aten.logical_xor")
-def bitwise_xor(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
-    if b.dtype == DType.BOOL:
-        return b.op("NOT_EQUAL", b.like(x, DType.BOOL), b.like(y, DType.BOOL))
-    return _binary(b, "BITWISE_XOR", x, y)
-
-
-@lower("aten.bitwise_not")
-def bitwise_not(b: LoweringBuilder, x: Tensor) -> Tensor:
-    if x.dtype == DType.BOOL:
-        return b.op("LOGICAL_NOT", x)
-    if not x.dtype.value.startswith("int"):
-        raise GraphError(f"bitwise_not of {x.dtype}")
-    return b.op("SUB", b.scalar(-1, x.dtype), x)

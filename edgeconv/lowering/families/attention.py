@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edgeconv.dims import Size
@@ -32,17 +34,33 @@ def scaled_dot_product_attention(
     scores = b.op("BATCH_MATMUL", scaled, key, adj_y=True)
     if is_causal:
         attn_mask = causal_mask(b, query.shape[-2], key.shape[-2])
-    if attn_mask is not None:
-        scores = _apply_mask(b, scores, attn_mask)
-    return b.op("BATCH_MATMUL", b.op("SOFTMAX", scores), value)
+    if attn_mask is None:
+        shares = b.op("SOFTMAX", scores)
+    elif attn_mask.dtype == DType.BOOL:
+        shares = _softmax_where(b, scores, attn_mask, has_causal=is_causal)
+    else:
+        shares = _softmax_plus(b, scores, b.cast(attn_mask, scores.dtype))
+    return b.op("BATCH_MATMUL", shares, value)
 
 
-def _apply_mask(b: LoweringBuilder, scores: Tensor, mask: Tensor) -> Tensor:
-    if mask.dtype != DType.BOOL:
-        return b.op("ADD", scores, b.cast(mask, scores.dtype))
-    # A finite lowest value keeps a row that is masked as a whole free of NaN.
+# A row that is masked as a whole attends to nothing: PyTorch gives zeros for it, a softmax alone NaN or equal shares.
+
+
+def _softmax_where(b: LoweringBuilder, scores: Tensor, mask: Tensor, *, has_causal: bool) -> Tensor:
     lowest = b.scalar(float(np.finfo(np.dtype(scores.dtype.value)).min), scores.dtype)
-    return b.op("SELECT_V2", mask, scores, lowest)
+    shares = b.op("SOFTMAX", b.op("SELECT_V2", mask, scores, lowest))
+    if has_causal or (mask.constant is not None and mask.constant.any(axis=-1).all()):
+        return shares
+    return b.op("SELECT_V2", mask, shares, b.scalar(0, shares.dtype))
+
+
+def _softmax_plus(b: LoweringBuilder, scores: Tensor, mask: Tensor) -> Tensor:
+    masked = b.op("ADD", scores, mask)
+    shares = b.op("SOFTMAX", masked)
+    if mask.constant is not None and np.isfinite(mask.constant).any(axis=-1).all():
+        return shares
+    is_open = b.op("GREATER", masked, b.scalar(-math.inf, masked.dtype))
+    return b.op("SELECT_V2", is_open, shares, b.scalar(0, shares.dtype))
 
 
 def causal_mask(b: LoweringBuilder, rows: Size, columns: Size) -> Tensor:

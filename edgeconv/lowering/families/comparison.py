@@ -46,8 +46,9 @@ def _logical(op: str, *names: str) -> Lowering:
     return Lowering(names, function)
 
 
-logical_and = _logical("LOGICAL_AND", "aten.logical_and", "aten.__and__", "aten.bitwise_and")
-logical_or = _logical("LOGICAL_OR", "aten.logical_or", "aten.__or__", "aten.bitwise_or")
+logical_and = _logical("LOGICAL_AND", "aten.logical_and")
+logical_or = _logical("LOGICAL_OR", "aten.logical_or")
+logical_xor = _logical("NOT_EQUAL", "aten.logical_xor")
 
 
 def as_bool(b: LoweringBuilder, x: Operand) -> Tensor:
@@ -71,6 +72,8 @@ def isnan(b: LoweringBuilder, x: Tensor) -> Tensor:
 
 @lower("aten.isinf")
 def isinf(b: LoweringBuilder, x: Tensor) -> Tensor:
+    if not x.dtype.is_floating:
+        return b.op("NOT_EQUAL", x, x)
     return b.op("EQUAL", b.op("ABS", x), b.scalar(float("inf"), x.dtype))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.dims import Size
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.shaping import pad_constant
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 Ints = Sequence[int]
@@ -26,36 +27,24 @@ def conv(
     dilation: int | Ints = 1,
     groups: int = 1,
 ) -> Tensor:
-    if x.rank < weight.rank:  # no batch axis
-        whole = _conv(
-            b, b.reshape(x, (1, *x.shape)), weight, bias, (stride, padding, dilation, groups)
-        )
-        return b.reshape(whole, whole.shape[1:])
-    return _conv(b, x, weight, bias, (stride, padding, dilation, groups))
+    return convolve(b, x, weight, bias, (stride, padding, dilation, groups))
 
 
-@lower("aten.convolution", "aten._convolution")
-def convolution(
+def convolve(
     b: LoweringBuilder,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    transposed: bool,
-    output_padding: Ints,
-    groups: int,
-    *_: object,
+    options: tuple[int | Ints, str | int | Ints, int | Ints, int],
 ) -> Tensor:
-    if transposed:
-        return _conv_transpose(
-            b, x, weight, bias, (stride, padding, output_padding, groups, dilation)
-        )
-    return _conv(b, x, weight, bias, (stride, padding, dilation, groups))
+    """A convolution of 1 to 3 axes; `options` are stride, padding, dilation and groups."""
+    if x.rank < weight.rank:  # no batch axis
+        whole = _conv(b, b.reshape(x, (1, *x.shape)), weight, bias, options)
+        return b.reshape(whole, whole.shape[1:])
+    return _conv(b, x, weight, bias, options)
 
 
-def _spread(value: int | Ints, count: int) -> list[int]:
+def spread(value: int | Ints, count: int) -> list[int]:
     values = [value] if isinstance(value, int) else list(value)
     return values * count if len(values) == 1 else values
 
@@ -68,7 +57,7 @@ def _conv(
     options: tuple[int | Ints, str | int | Ints, int | Ints, int],
 ) -> Tensor:
     axes = x.rank - 2
-    stride, dilation = _spread(options[0], axes), _spread(options[2], axes)
+    stride, dilation = spread(options[0], axes), spread(options[2], axes)
     kernel = [int(str(size)) for size in weight.shape[2:]]
     before, after = _padding(options[1], kernel, dilation)
     if axes == 3:
@@ -85,8 +74,8 @@ def _padding(
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return [t // 2 for t in total], [t - t // 2 for t in total]
     if isinstance(padding, str):
-        raise GraphError(f"padding '{padding}'")
-    sides = _spread(padding, len(kernel))
+        raise CannotLowerError(f"padding '{padding}'")
+    sides = spread(padding, len(kernel))
     return sides, sides
 
 
@@ -102,7 +91,7 @@ def _conv_2d(
     image = to_channels_last(b, x)
     weight = b.transpose(weight, (0, *range(2, weight.rank), 1))
     if is_line:
-        image, weight = _as_image(b, image), _as_image(b, weight)
+        image, weight = as_image(b, image), as_image(b, weight)
         stride, dilation = [1, *stride], [1, *dilation]
         before, after = [0, *before], [0, *after]
     window = [int(str(size)) for size in weight.shape[1:3]]
@@ -147,7 +136,7 @@ def to_channels_first(b: LoweringBuilder, x: Tensor) -> Tensor:
     return b.transpose(x, (0, x.rank - 1, *range(1, x.rank - 1)))
 
 
-def _as_image(b: LoweringBuilder, x: Tensor) -> Tensor:
+def as_image(b: LoweringBuilder, x: Tensor) -> Tensor:
     """[n, length, c] as [n, 1, length, c]."""
     return b.reshape(x, (x.shape[0], 1, *x.shape[1:]))
 
@@ -207,8 +196,8 @@ def _conv_3d(
     kernel = b.transpose(weight, (2, 3, 4, 1, 0))
     if groups == 1:
         return to_channels_first(b, b.op("CONV_3D", volume, kernel, bias, **attributes))
-    inputs = _cut(b, volume, -1, groups)
-    kernels = _cut(b, kernel, -1, groups)
+    inputs = cut_groups(b, volume, -1, groups)
+    kernels = cut_groups(b, kernel, -1, groups)
     parts = [
         b.op("CONV_3D", i, k, None, **attributes) for i, k in zip(inputs, kernels, strict=True)
     ]
@@ -217,7 +206,7 @@ def _conv_3d(
     return to_channels_first(b, result)
 
 
-def _cut(b: LoweringBuilder, x: Tensor, axis: int, parts: int) -> list[Tensor]:
+def cut_groups(b: LoweringBuilder, x: Tensor, axis: int, parts: int) -> list[Tensor]:
     """Equal parts of an axis; those of a constant are constants."""
     axis %= x.rank
     size = int(str(x.shape[axis])) // parts
@@ -225,83 +214,3 @@ def _cut(b: LoweringBuilder, x: Tensor, axis: int, parts: int) -> list[Tensor]:
         pieces = np.split(x.constant, parts, axis=axis)
         return [b.constant(piece) for piece in pieces]
     return b.node("SPLIT_V", [x], axis=axis, sizes=(size,) * parts).outputs
-
-
-@lower("aten.conv_transpose2d", "aten.conv_transpose1d")
-def conv_transpose(
-    b: LoweringBuilder,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Ints = 1,
-    padding: int | Ints = 0,
-    output_padding: int | Ints = 0,
-    groups: int = 1,
-    dilation: int | Ints = 1,
-) -> Tensor:
-    return _conv_transpose(b, x, weight, bias, (stride, padding, output_padding, groups, dilation))
-
-
-def _conv_transpose(
-    b: LoweringBuilder,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    options: tuple[int | Ints, int | Ints, int | Ints, int, int | Ints],
-) -> Tensor:
-    axes = x.rank - 2
-    if axes == 3:
-        raise GraphError("transposed convolution of volumes")
-    stride, padding, extra = (_spread(value, axes) for value in options[:3])
-    groups = options[3]
-    weight = _dilate(b, weight, _spread(options[4], axes))
-    image, kernel = to_channels_last(b, x), b.transpose(weight, (1, *range(2, weight.rank), 0))
-    if axes == 1:
-        image, kernel = _as_image(b, image), _as_image(b, kernel)
-        stride, padding, extra = [1, *stride], [0, *padding], [0, *extra]
-    parts = [
-        _full_transpose(b, i, k, stride)
-        for i, k in zip(_cut(b, image, -1, groups), _cut(b, kernel, -1, groups), strict=True)
-    ]
-    full = parts[0] if groups == 1 else b.node("CONCATENATION", parts, axis=3).output
-    result = _crop(b, full, padding, extra)
-    if bias is not None:
-        result = b.op("ADD", result, bias)
-    if axes == 1:
-        result = b.reshape(result, (result.shape[0], *result.shape[2:]))
-    return to_channels_first(b, result)
-
-
-def _dilate(b: LoweringBuilder, weight: Tensor, dilation: Ints) -> Tensor:
-    """The kernel with zeros between its taps, since TRANSPOSE_CONV knows no dilation."""
-    if set(dilation) == {1}:
-        return weight
-    if weight.constant is None:
-        raise GraphError("dilated transposed convolution with a computed weight")
-    kernel = weight.constant.shape[2:]
-    wide = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    spaced = np.zeros((*weight.constant.shape[:2], *wide), dtype=weight.constant.dtype)
-    spaced[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = weight.constant
-    return b.constant(spaced)
-
-
-def _full_transpose(b: LoweringBuilder, image: Tensor, kernel: Tensor, stride: Ints) -> Tensor:
-    n, height, width, _ = image.shape
-    outputs, kernel_h, kernel_w, _ = kernel.shape
-    rows = (height - 1) * stride[0] + kernel_h
-    columns = (width - 1) * stride[1] + kernel_w
-    return b.op(
-        "TRANSPOSE_CONV",
-        image,
-        kernel,
-        None,
-        stride_h=stride[0],
-        stride_w=stride[1],
-        output_shape=(n, rows, columns, outputs),
-    )
-
-
-def _crop(b: LoweringBuilder, full: Tensor, padding: Ints, extra: Ints) -> Tensor:
-    """Cut the padding off, and add what output_padding asks for beyond the full result."""
-    after = tuple(e - p for e, p in zip(extra, padding, strict=True))
-    return pad_constant(b, full, (0, *(-p for p in padding), 0), (0, *after, 0))

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeconv.dims import Size, is_static, product
+from edgeconv.dims import DimExpr, Size, is_static, product
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.registry import Lowering, lower
+from edgeconv.signature import DType
 
 _MAX_CONSTANT_ELEMENTS = 64
 
@@ -66,18 +67,38 @@ def scalar_tensor(b: LoweringBuilder, value: Size | float, **_: object) -> Tenso
 
 
 @lower("aten.arange.default")
-def arange(b: LoweringBuilder, end: Size, **_: object) -> Tensor:
+def arange(b: LoweringBuilder, end: Size | Tensor | float, **_: object) -> Tensor:
     return _arange(b, 0, end, 1)
 
 
 @lower("aten.arange.start", "aten.arange.start_step")
-def arange_start(b: LoweringBuilder, start: Size, end: Size, step: int = 1, **_: object) -> Tensor:
+def arange_start(
+    b: LoweringBuilder,
+    start: Size | Tensor | float,
+    end: Size | Tensor | float,
+    step: Size | Tensor | float = 1,
+    **_: object,
+) -> Tensor:
     return _arange(b, start, end, step)
 
 
-def _arange(b: LoweringBuilder, start: Size, end: Size, step: int) -> Tensor:
-    counted = b.op("RANGE", start=(start,), limit=(end,), delta=(step,), dtype="int32")
-    return b.cast(counted, b.dtype)
+def _arange(
+    b: LoweringBuilder,
+    start: Size | Tensor | float,
+    end: Size | Tensor | float,
+    step: Size | Tensor | float,
+) -> Tensor:
+    """Whole numbers are counted as such; of others there are as many as PyTorch says, start + i * step."""
+    if (
+        isinstance(start, int | DimExpr)
+        and isinstance(step, int)
+        and isinstance(end, int | DimExpr)
+    ):
+        counted = b.op("RANGE", start=(start,), limit=(end,), delta=(step,), dtype="int32")
+        return b.cast(counted, b.dtype)
+    counted = b.op("RANGE", start=(0,), limit=(b.shape[0],), delta=(1,), dtype="int32")
+    scaled = b.op("MUL", b.cast(counted, DType.FLOAT32), b.like(step, DType.FLOAT32))
+    return b.cast(b.op("ADD", scaled, b.like(start, DType.FLOAT32)), b.dtype)
 
 
 @lower("aten.triu")

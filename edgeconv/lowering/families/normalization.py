@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.dims import product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 
-@lower("aten.batch_norm", "aten._native_batch_norm_legit_no_training", "aten.cudnn_batch_norm")
+@lower("aten.batch_norm")
 def batch_norm(
     b: LoweringBuilder,
     x: Tensor,
@@ -20,12 +21,30 @@ def batch_norm(
     bias: Tensor | None,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    *rest: object,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
 ) -> Tensor:
-    """One multiplication and one addition with constants, computed in float64."""
-    if running_mean is None or running_var is None:
-        return _normalize_affine(b, x, [0, *range(2, x.rank)], weight, bias, _epsilon(rest))
-    return _scale_and_shift(b, x, (weight, bias), (running_mean, running_var), _epsilon(rest))
+    """In training mode, by the statistics of the batch itself."""
+    if training or running_mean is None or running_var is None:
+        return _normalize_affine(b, x, [0, *range(2, x.rank)], weight, bias, eps)
+    return _scale_and_shift(b, x, (weight, bias), (running_mean, running_var), eps)
+
+
+@lower("aten._native_batch_norm_legit_no_training")
+def batch_norm_inference(
+    b: LoweringBuilder,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    eps: float,
+) -> list[Tensor | None]:
+    b.results = b.results[:1]
+    return [_scale_and_shift(b, x, (weight, bias), (running_mean, running_var), eps), None, None]
 
 
 def _scale_and_shift(
@@ -35,6 +54,7 @@ def _scale_and_shift(
     statistics: tuple[Tensor, Tensor],
     epsilon: float,
 ) -> Tensor:
+    """One multiplication and one addition with constants, computed in float64."""
     weight, bias = affine
     mean, var = (_values(tensor) for tensor in statistics)
     gain = 1 / np.sqrt(var + epsilon)
@@ -46,15 +66,9 @@ def _scale_and_shift(
     return b.op("ADD", scaled, b.reshape(b.constant(shift.astype(dtype)), shape))
 
 
-def _epsilon(rest: Sequence[object]) -> float:
-    """batch_norm(…, training, momentum, eps, cudnn); the native form has no `training`."""
-    numbers = [value for value in rest if isinstance(value, float)]
-    return numbers[-1]
-
-
 def _values(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     if tensor.constant is None:
-        raise GraphError("batch norm with statistics that are no constants")
+        raise CannotLowerError("batch norm with statistics that are no constants")
     return tensor.constant.astype(np.float64)
 
 

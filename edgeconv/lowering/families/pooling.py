@@ -1,107 +1,243 @@
-"""Pooling over windows and to a given size."""
+"""Pooling over windows of one, two or three axes.
+
+TFLite pools over two axes. One axis is an image of height 1; of three, the last two are pooled first and the first one
+afterwards, since maxima and means over boxes are maxima and means of maxima and means.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from edgeconv.dims import Size, is_static
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.dims import Size, maximum, product
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import (
     pad_image,
+    spread,
     to_channels_first,
     to_channels_last,
 )
-from edgeconv.lowering.registry import lower
+from edgeconv.lowering.families.shaping import pad_constant
+from edgeconv.lowering.registry import Lowering
 
 Ints = Sequence[int]
 
 
-def _spread(value: int | Ints, count: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * count if len(values) == 1 else values
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """How one axis is pooled; `result` is the number of windows."""
+
+    size: Size
+    result: Size
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int = 1
+    is_ceil: bool = False
+
+    @property
+    def after(self) -> Size:
+        """Padding at the end: ceil_mode may reach beyond the padding that was asked for."""
+        if not self.is_ceil:
+            return self.padding
+        reach = (self.kernel - 1) * self.dilation + 1
+        needed = (self.result - 1) * self.stride + reach - self.size - self.padding
+        if isinstance(needed, int):
+            return max(needed, self.padding)
+        return maximum(needed, self.padding)
 
 
-def _on_image(b: LoweringBuilder, x: Tensor, axes: int, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """Run a pooling of NHWC images on [n,] c, (h,) w."""
-    batched = x if x.rank == axes + 2 else b.reshape(x, (1, *x.shape))
+_FLAT = Axis(size=1, result=1, kernel=1, stride=1, padding=0)
+
+# Pools an image NHWC over its two axes.
+Pool = Callable[[Tensor, tuple[Axis, Axis]], Tensor]
+
+
+def _pool(b: LoweringBuilder, x: Tensor, axes: Sequence[Axis], pool: Pool) -> Tensor:
+    """Pool the last axes of [n,] c, ..."""
+    batched = x if x.rank == len(axes) + 2 else b.reshape(x, (1, *x.shape))
     image = to_channels_last(b, batched)
-    if axes == 1:
-        image = b.reshape(image, (image.shape[0], 1, *image.shape[1:]))
-    result = pool(image)
-    if axes == 1:
-        result = b.reshape(result, (result.shape[0], *result.shape[2:]))
-    result = to_channels_first(b, result)
-    return result if x.rank == axes + 2 else b.reshape(result, result.shape[1:])
+    n, *sizes, channels = image.shape
+    results = [axis.result for axis in axes]
+    if len(axes) == 2:
+        pooled = pool(image, (axes[0], axes[1]))
+    elif len(axes) == 1:
+        line = b.reshape(image, (n, 1, sizes[0], channels))
+        pooled = b.reshape(pool(line, (_FLAT, axes[0])), (n, results[0], channels))
+    else:
+        planes = b.reshape(image, (n * sizes[0], *sizes[1:], channels))
+        flat = pool(planes, (axes[1], axes[2]))
+        columns = b.reshape(flat, (n, sizes[0], results[1] * results[2], channels))
+        width = results[1] * results[2]
+        rest = Axis(size=width, result=width, kernel=1, stride=1, padding=0)
+        pooled = b.reshape(pool(columns, (axes[0], rest)), (n, *results, channels))
+    result = to_channels_first(b, pooled)
+    return result if x.rank == len(axes) + 2 else b.reshape(result, result.shape[1:])
 
 
-def _overhang(
-    size: Size, kernel: int, stride: int, padding: int, dilation: int, result: Size
-) -> int:
-    """What ceil_mode reaches beyond the padding at the end."""
-    if not isinstance(size, int) or not isinstance(result, int):
-        return 0
-    needed = (result - 1) * stride + (kernel - 1) * dilation + 1
-    return max(needed - size - 2 * padding, 0)
-
-
-@lower("aten.max_pool2d", "aten.max_pool1d")
-def max_pool(
+def _axes(
     b: LoweringBuilder,
     x: Tensor,
-    kernel_size: int | Ints,
-    stride: int | Ints = (),
-    padding: int | Ints = 0,
-    dilation: int | Ints = 1,
-    ceil_mode: bool = False,
-) -> Tensor:
-    axes = _pool_axes(b, x, kernel_size)
-    kernel = _spread(kernel_size, axes)
-    steps = _spread(stride, axes) if stride not in ([], ()) else kernel
-    sides, gaps = _spread(padding, axes), _spread(dilation, axes)
-    if set(gaps) != {1}:
-        raise GraphError("dilated max pooling")
-    window = (kernel, steps, sides)
-    return _on_image(b, x, axes, lambda image: _max_pool_image(b, image, window))
-
-
-def _pool_axes(b: LoweringBuilder, x: Tensor, kernel_size: int | Ints) -> int:
-    """1 or 2: the result keeps the rank, so the kernel or the operator's name tells."""
-    if not isinstance(kernel_size, int) and len(kernel_size) > 1:
-        return 2
-    name = b.source.node if b.source else ""
-    return 1 if "pool1d" in name or x.rank == 2 else 2
-
-
-def _max_pool_image(
-    b: LoweringBuilder, image: Tensor, window: tuple[list[int], list[int], list[int]]
-) -> Tensor:
-    kernel, stride, sides = _as_two(window)
-    result = b.shape[-len(window[0]) :]
-    result = result if len(result) == 2 else (1, *result)
-    after = [
-        p + _overhang(size, k, s, p, 1, r)
-        for size, k, s, p, r in zip(image.shape[1:3], kernel, stride, sides, result, strict=True)
+    count: int,
+    window: tuple[int | Ints, int | Ints, int | Ints, int | Ints],
+    *,
+    is_ceil: bool,
+) -> list[Axis]:
+    """`window` is kernel, stride (the kernel's where it is empty), padding and dilation."""
+    kernel = spread(window[0], count)
+    stride = spread(window[1], count) if window[1] not in ([], ()) else kernel
+    padding, dilation = (spread(value, count) for value in window[2:])
+    return [
+        Axis(size=s, result=r, kernel=k, stride=t, padding=p, dilation=d, is_ceil=is_ceil)
+        for s, r, k, t, p, d in zip(
+            x.shape[-count:], b.shape[-count:], kernel, stride, padding, dilation, strict=True
+        )
     ]
-    lowest = float(np.finfo(np.dtype(image.dtype.value)).min) if image.dtype.is_floating else 0
-    image, mode = pad_image(b, image, sides, after, (kernel, stride, [1, 1]), lowest)
-    return _pool(b, "MAX_POOL_2D", image, kernel, stride, mode)
 
 
-def _as_two(
-    window: tuple[list[int], list[int], list[int]],
-) -> tuple[list[int], list[int], list[int]]:
-    kernel, stride, sides = window
-    if len(kernel) == 2:
-        return window
-    return [1, *kernel], [1, *stride], [0, *sides]
+def _max_pooling(count: int, name: str) -> Lowering:
+    def function(
+        b: LoweringBuilder,
+        x: Tensor,
+        kernel_size: int | Ints,
+        stride: int | Ints = (),
+        padding: int | Ints = 0,
+        dilation: int | Ints = 1,
+        ceil_mode: bool = False,
+    ) -> Tensor:
+        window = (kernel_size, stride, padding, dilation)
+        axes = _axes(b, x, count, window, is_ceil=ceil_mode)
+        return _pool(b, x, axes, lambda image, pair: _max_plane(b, image, pair))
+
+    return Lowering((name,), function)
 
 
-def _pool(
+max_pool1d = _max_pooling(1, "aten.max_pool1d")
+max_pool2d = _max_pooling(2, "aten.max_pool2d")
+max_pool3d = _max_pooling(3, "aten.max_pool3d")
+
+
+def _max_plane(b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
+    before, after = [a.padding for a in axes], [a.after for a in axes]
+    if any(axis.dilation != 1 for axis in axes):
+        wide = pad_constant(b, image, (0, *before, 0), (0, *after, 0), _lowest(image))
+        return _max_of_taps(b, wide, axes)
+    kernel, stride = [a.kernel for a in axes], [a.stride for a in axes]
+    image, mode = pad_image(b, image, before, after, (kernel, stride, [1, 1]), _lowest(image))
+    return _window_op(b, "MAX_POOL_2D", image, kernel, stride, mode)
+
+
+def _lowest(image: Tensor) -> float:
+    """What padding must be so that it is never the largest."""
+    dtype = np.dtype(image.dtype.value)
+    return float(np.finfo(dtype).min) if image.dtype.is_floating else int(np.iinfo(dtype).min)
+
+
+def _max_of_taps(b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
+    """The largest of all shifted copies, where the windows have gaps."""
+    largest: Tensor | None = None
+    for row in range(axes[0].kernel):
+        for column in range(axes[1].kernel):
+            part = image
+            for position, (axis, tap) in enumerate(zip(axes, (row, column), strict=True), start=1):
+                begin = tap * axis.dilation
+                end = begin + (axis.result - 1) * axis.stride + 1
+                part = b.slice(part, position, begin, end, axis.stride)
+            part.shape = (image.shape[0], axes[0].result, axes[1].result, image.shape[3])
+            largest = part if largest is None else b.op("MAXIMUM", largest, part)
+    return image if largest is None else largest
+
+
+def _average_pooling(count: int, name: str) -> Lowering:
+    def function(
+        b: LoweringBuilder,
+        x: Tensor,
+        kernel_size: int | Ints,
+        stride: int | Ints = (),
+        padding: int | Ints = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
+        axes = _axes(b, x, count, (kernel_size, stride, padding, 1), is_ceil=ceil_mode)
+        counts = None if divisor_override else count_include_pad
+
+        def pool(image: Tensor, pair: tuple[Axis, Axis]) -> Tensor:
+            return _average_plane(b, image, pair, counts)
+
+        result = _pool(b, x, axes, pool)
+        if not divisor_override:
+            return result
+        factor = product(axis.kernel for axis in axes) / divisor_override  # type: ignore[operator]
+        return b.op("MUL", result, b.scalar(factor, result.dtype))
+
+    return Lowering((name,), function)
+
+
+avg_pool1d = _average_pooling(1, "aten.avg_pool1d")
+avg_pool2d = _average_pooling(2, "aten.avg_pool2d")
+avg_pool3d = _average_pooling(3, "aten.avg_pool3d")
+
+
+def _average_plane(
+    b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis], counts_padding: bool | None
+) -> Tensor:
+    """Zero padding and a plain mean, corrected by how many elements PyTorch counts in each window.
+
+    The number is a product of one number for each axis. None: all of a window, whatever of it is there.
+    """
+    before, after = [a.padding for a in axes], [a.after for a in axes]
+    image = pad_constant(b, image, (0, *before, 0), (0, *after, 0))
+    kernel, stride = [a.kernel for a in axes], [a.stride for a in axes]
+    result = _window_op(b, "AVERAGE_POOL_2D", image, kernel, stride)
+    result.shape = (image.shape[0], axes[0].result, axes[1].result, image.shape[3])
+    if counts_padding is None:
+        return result
+    for position, axis in enumerate(axes, start=1):
+        result = _correct(b, result, axis, position, counts_padding=counts_padding)
+    return result
+
+
+def _correct(
+    b: LoweringBuilder, result: Tensor, axis: Axis, position: int, *, counts_padding: bool
+) -> Tensor:
+    is_whole = axis.padding == 0 or counts_padding
+    if is_whole and not axis.is_ceil:
+        return result
+    view: list[Size] = [axis.result if i == position else 1 for i in range(4)]
+    if isinstance(axis.size, int) and isinstance(axis.result, int):
+        ratio = axis.kernel / _count(axis, axis.size, axis.result, counts_padding=counts_padding)
+        if (ratio == 1).all():
+            return result
+        factor = b.constant(ratio.astype(np.dtype(result.dtype.value)))
+        return b.op("MUL", result, b.reshape(factor, view))
+    margin = axis.padding if counts_padding else 0
+    ones = b.op("FILL", b.scalar(1, result.dtype), shape=(1, axis.size + 2 * margin, 1, 1))
+    before, after = axis.padding - margin, axis.after - margin
+    padded = b.op("PAD", ones, before=(0, before, 0, 0), after=(0, after, 0, 0))
+    share = _window_op(b, "AVERAGE_POOL_2D", padded, [axis.kernel, 1], [axis.stride, 1])
+    return b.op("DIV", result, b.reshape(share, view))
+
+
+def _count(axis: Axis, size: int, result: int, *, counts_padding: bool) -> NDArray[np.float64]:
+    """How many elements of each window are counted."""
+    begin = np.arange(result) * axis.stride - axis.padding
+    end = np.minimum(begin + axis.kernel, size + axis.padding)
+    if not counts_padding:
+        begin, end = np.maximum(begin, 0), np.minimum(end, size)
+    return (end - begin).astype(np.float64)
+
+
+def window_op(b: LoweringBuilder, op: str, image: Tensor, kernel: Ints, stride: Ints) -> Tensor:
+    """A pooling of NHWC without padding."""
+    return _window_op(b, op, image, kernel, stride)
+
+
+def _window_op(
     b: LoweringBuilder, op: str, image: Tensor, kernel: Ints, stride: Ints, padding: str = "VALID"
 ) -> Tensor:
     return b.op(
@@ -113,128 +249,3 @@ def _pool(
         stride_w=stride[1],
         padding=padding,
     )
-
-
-@lower("aten.avg_pool2d", "aten.avg_pool1d")
-def avg_pool(
-    b: LoweringBuilder,
-    x: Tensor,
-    kernel_size: int | Ints,
-    stride: int | Ints = (),
-    padding: int | Ints = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    axes = _pool_axes(b, x, kernel_size)
-    kernel = _spread(kernel_size, axes)
-    steps = _spread(stride, axes) if stride not in ([], ()) else kernel
-    window = _as_two((kernel, steps, _spread(padding, axes)))
-
-    def reference(ones: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.avg_pool2d(
-            ones, *window, ceil_mode, count_include_pad, divisor_override
-        )
-
-    return _on_image(b, x, axes, lambda image: _avg_pool_image(b, image, window, reference))
-
-
-def _avg_pool_image(
-    b: LoweringBuilder,
-    image: Tensor,
-    window: tuple[list[int], list[int], list[int]],
-    reference: Callable[[torch.Tensor], torch.Tensor],
-) -> Tensor:
-    """Zero padding and a plain average, corrected by how PyTorch counts the padding at each position."""
-    kernel, stride, sides = window
-    if not is_static(image.shape[1:3]):
-        if any(sides):
-            raise GraphError("average pooling with padding over a dynamic size")
-        return _pool(b, "AVERAGE_POOL_2D", image, kernel, stride)
-    height, width = (int(str(size)) for size in image.shape[1:3])
-    wanted = reference(torch.ones(1, 1, height, width, dtype=torch.float64))
-    after = [
-        p + _overhang(size, k, s, p, 1, r)
-        for size, k, s, p, r in zip(
-            (height, width), kernel, stride, sides, wanted.shape[2:], strict=True
-        )
-    ]
-    padded = torch.nn.functional.pad(
-        torch.ones(1, 1, height, width, dtype=torch.float64),
-        (sides[1], after[1], sides[0], after[0]),
-    )
-    plain = torch.nn.functional.avg_pool2d(padded, kernel, stride)
-    plain = plain[:, :, : wanted.shape[2], : wanted.shape[3]]
-    if any((*sides, *after)):
-        image = b.op("PAD", image, before=(0, *sides, 0), after=(0, *after, 0))
-    result = _pool(b, "AVERAGE_POOL_2D", image, kernel, stride)
-    ratio = (wanted / plain).permute(0, 2, 3, 1).numpy()
-    if np.allclose(ratio, 1, atol=1e-12):
-        return result
-    factor = b.constant(ratio.astype(np.dtype(image.dtype.value)))
-    return b.op("MUL", result, factor)
-
-
-@lower("aten.adaptive_avg_pool2d", "aten._adaptive_avg_pool2d", "aten.adaptive_avg_pool1d")
-def adaptive_avg_pool(b: LoweringBuilder, x: Tensor, output_size: int | Ints) -> Tensor:
-    sizes = [output_size] if isinstance(output_size, int) else list(output_size)
-    axes = range(x.rank - len(sizes), x.rank)
-    if set(sizes) == {1}:
-        return b.reduce("MEAN", x, axes, keep_dims=True)
-    uneven = [a for a, s in zip(axes, sizes, strict=True) if _is_uneven(x.shape[a], s)]
-    if not uneven and len(sizes) == 2:
-        return _even_pool(b, x, "AVERAGE_POOL_2D", sizes)
-    for axis, size in zip(axes, sizes, strict=True):
-        x = _pool_by_matrix(b, x, axis, size)
-    return x
-
-
-def _is_uneven(size: Size, result: int) -> bool:
-    return not isinstance(size, int) or size % result != 0
-
-
-def _even_pool(b: LoweringBuilder, x: Tensor, op: str, sizes: Ints) -> Tensor:
-    window = [int(str(x.shape[a])) // s for a, s in zip((-2, -1), sizes, strict=True)]
-    return _on_image(b, x, 2, lambda image: _pool(b, op, image, window, window))
-
-
-def _bins(size: int, result: int) -> list[tuple[int, int]]:
-    """Begin and end of each bin: floor(i * size / result) to ceil((i + 1) * size / result)."""
-    return [(i * size // result, -(-(i + 1) * size // result)) for i in range(result)]
-
-
-def _pool_by_matrix(b: LoweringBuilder, x: Tensor, axis: int, result: int) -> Tensor:
-    """Averages over uneven bins of one axis, as a product with a constant matrix."""
-    size = x.shape[axis]
-    if not isinstance(size, int):
-        raise GraphError("adaptive pooling of a dynamic size to more than one bin")
-    matrix: NDArray[np.float64] = np.zeros((result, size))
-    for row, (begin, end) in enumerate(_bins(size, result)):
-        matrix[row, begin:end] = 1 / (end - begin)
-    weight = b.constant(matrix.astype(np.dtype(x.dtype.value)))
-    perm = [i for i in range(x.rank) if i != axis] + [axis]
-    back = [perm.index(i) for i in range(x.rank)]
-    product = b.op("FULLY_CONNECTED", b.transpose(x, perm), weight, None)
-    return b.transpose(product, back)
-
-
-@lower("aten.adaptive_max_pool2d", "aten.adaptive_max_pool1d")
-def adaptive_max_pool(
-    b: LoweringBuilder, x: Tensor, output_size: int | Ints
-) -> list[Tensor | None]:
-    """The values; nobody has asked for the indices yet, so they are left out."""
-    sizes = [output_size] if isinstance(output_size, int) else list(output_size)
-    b.results = b.results[:1]
-    axes = range(x.rank - len(sizes), x.rank)
-    if len(sizes) == 2 and not any(
-        _is_uneven(x.shape[a], s) for a, s in zip(axes, sizes, strict=True)
-    ):
-        return [_even_pool(b, x, "MAX_POOL_2D", sizes), None]
-    for axis, size in zip(axes, sizes, strict=True):
-        whole = x.shape[axis]
-        if not isinstance(whole, int):
-            raise GraphError("adaptive pooling of a dynamic size")
-        bins = [b.slice(x, axis, begin, end) for begin, end in _bins(whole, size)]
-        parts = [b.reduce("REDUCE_MAX", part, [axis], keep_dims=True) for part in bins]
-        x = parts[0] if len(parts) == 1 else b.node("CONCATENATION", parts, axis=axis).output
-    return [x, None]

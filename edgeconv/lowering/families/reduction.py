@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from edgeconv.dims import product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
-from edgeconv.lowering.families.activation import over_last_axis
 from edgeconv.lowering.families.comparison import as_bool
 from edgeconv.lowering.registry import Lowering, lower
-from edgeconv.signature import DType
 
 Axes = int | Sequence[int] | None
 
@@ -48,7 +47,8 @@ def _any_or_all(op: str, *names: str) -> Lowering:
         dim: Axes = None,
         keepdim: bool = False,
     ) -> Tensor:
-        return b.reduce(op, as_bool(b, x), axes_of(dim, x.rank), keep_dims=keepdim)
+        found = b.reduce(op, as_bool(b, x), axes_of(dim, x.rank), keep_dims=keepdim)
+        return b.cast(found, b.dtype)  # of uint8 it is uint8
 
     return Lowering(names, function)
 
@@ -93,12 +93,6 @@ argmax = _arg("ARG_MAX", "aten.argmax")
 argmin = _arg("ARG_MIN", "aten.argmin")
 
 
-@lower("aten.cumsum")
-def cumsum(b: LoweringBuilder, x: Tensor, dim: int, **_: object) -> Tensor:
-    x = b.cast(x, b.dtype)
-    return x if x.rank == 0 else b.op("CUMSUM", x, axis=dim % x.rank)
-
-
 def variance(
     b: LoweringBuilder, x: Tensor, axes: Sequence[int], correction: float, *, keep_dims: bool
 ) -> Tensor:
@@ -109,9 +103,12 @@ def variance(
     spread = b.reduce("MEAN", squares, axes, keep_dims=keep_dims)
     if correction == 0:
         return spread
-    if not isinstance(count, int):
-        raise GraphError("an unbiased variance over a dynamic size")
-    return b.op("MUL", spread, b.scalar(count / max(count - correction, 0), x.dtype))
+    if isinstance(count, int):
+        ratio = count / (count - correction) if count > correction else math.nan
+        return b.op("MUL", spread, b.scalar(ratio, x.dtype))
+    number = b.like(count, x.dtype)
+    rest = b.op("SUB", number, b.scalar(correction, x.dtype))
+    return b.op("MUL", spread, b.op("DIV", number, rest))
 
 
 def _correction(unbiased: object, correction: object) -> float:
@@ -173,7 +170,7 @@ def vector_norm(
     keepdim: bool = False,
     **_: object,
 ) -> Tensor:
-    return _norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
+    return p_norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
 
 
 @lower("aten.norm")
@@ -186,12 +183,13 @@ def norm(
     **_: object,
 ) -> Tensor:
     order = 2 if p is None else p
-    return _norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
+    return p_norm(b, b.cast(x, b.dtype), order, axes_of(dim, x.rank), keep_dims=keepdim)
 
 
-def _norm(
+def p_norm(
     b: LoweringBuilder, x: Tensor, order: float, axes: Sequence[int], *, keep_dims: bool
 ) -> Tensor:
+    """The p-norm over axes."""
     if order == 2:
         return b.op("SQRT", b.reduce("SUM", b.op("MUL", x, x), axes, keep_dims=keep_dims))
     size = b.op("ABS", x)
@@ -223,37 +221,4 @@ def logsumexp(
     return b.reshape(b.op("ADD", logs, largest), b.shape)
 
 
-@lower("aten.topk")
-def topk(
-    b: LoweringBuilder,
-    x: Tensor,
-    k: int,
-    dim: int = -1,
-    largest: bool = True,
-    *_: object,
-) -> list[Tensor]:
-    axis = dim % max(x.rank, 1)
-    to_last = [i for i in range(x.rank) if i != axis] + [axis]
-    back = [to_last.index(i) for i in range(x.rank)]
-    ranked = b.transpose(x, to_last)
-    node = b.node("TOPK_V2", [ranked if largest else b.op("NEG", ranked)], k=(k,))
-    values, indices = node.outputs
-    values = values if largest else b.op("NEG", values)
-    return [b.transpose(values, back), b.transpose(b.cast(indices, DType.INT64), back)]
-
-
-@lower("aten.sort")
-def sort(
-    b: LoweringBuilder,
-    x: Tensor,
-    dim: int = -1,
-    descending: bool = False,
-) -> list[Tensor]:
-    size = x.shape[dim]
-    if not isinstance(size, int):
-        raise GraphError("sorting along a dynamic axis")
-    result: list[Tensor] = topk.function(b, x, size, dim, descending)  # type: ignore[assignment]
-    return result
-
-
-__all__ = ["axes_of", "over_last_axis", "variance"]
+__all__ = ["axes_of", "p_norm", "variance"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeconv.dims import Size, product
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 
@@ -100,7 +101,8 @@ def repeat_interleave(
 
 @lower("aten.cat", "aten.concat", "aten.concatenate")
 def cat(b: LoweringBuilder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    kept = [b.cast(t, b.dtype) for t in tensors if t.shape != (0,)]
+    """Tensors without elements add nothing; PyTorch takes them in any rank."""
+    kept = [b.cast(t, b.dtype) for t in tensors if 0 not in t.shape]
     if len(kept) == 1:
         return kept[0]
     return b.node("CONCATENATION", kept, axis=dim % kept[0].rank).output
@@ -242,7 +244,7 @@ def _pad_by_slices(
 ) -> Tensor:
     for axis, (low, high) in enumerate(zip(before, after, strict=True)):
         if not isinstance(low, int) or not isinstance(high, int):
-            raise GraphError(f"'{mode}' padding by a dynamic size")
+            raise CannotLowerError(f"'{mode}' padding by a dynamic size")
         x = _pad_axis(b, x, axis, low, high, mode)
     return x
 

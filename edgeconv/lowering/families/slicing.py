@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeconv.dims import DimExpr, Size, maximum, minimum
-from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.registry import lower
 
-_FAR = 2**62  # PyTorch writes "to the end" as the largest int64
+FAR = 2**62  # PyTorch writes "to the end" as the largest int64
 
 
 @lower("aten.slice.Tensor", "aten.slice_copy")
@@ -27,13 +28,13 @@ def slice_tensor(
     size = x.shape[axis]
     begin = bound(0 if start is None else start, size)
     return b.slice(
-        x, axis, begin, maximum_of(begin, bound(_FAR if end is None else end, size)), step
+        x, axis, begin, maximum_of(begin, bound(FAR if end is None else end, size)), step
     )
 
 
 def bound(position: Size, size: Size) -> Size:
     """A slice's bound counted from the front and limited to the axis, as Python does."""
-    if isinstance(position, int) and position >= _FAR:
+    if isinstance(position, int) and position >= FAR:
         return size
     if isinstance(position, int) and isinstance(size, int):
         return max(0, min(position + size if position < 0 else position, size))
@@ -93,60 +94,21 @@ def unbind(b: LoweringBuilder, x: Tensor, dim: int = 0) -> list[Tensor]:
 @lower("aten.unfold")
 def unfold(b: LoweringBuilder, x: Tensor, dim: int, size: int, step: int) -> Tensor:
     """Windows along an axis: their elements become a new last axis."""
-    axis = dim % x.rank
+    axis = dim % max(x.rank, 1)
+    x = b.reshape(x, (1,)) if x.rank == 0 else x
     count = b.shape[axis]
-    if not isinstance(count, int):
-        raise GraphError("unfold along a dynamic axis")
-    starts = np.arange(count, dtype=np.int32)[:, None] * step
-    indices = b.constant(starts + np.arange(size, dtype=np.int32))
-    windows = b.op("GATHER", x, indices, axis=axis)
+    if isinstance(count, int):
+        starts = b.constant(np.arange(count, dtype=np.int32)[:, None] * step)
+    else:
+        counted = b.op("RANGE", start=(0,), limit=(count * step,), delta=(step,), dtype="int32")
+        counted.shape = (count,)
+        starts = b.reshape(counted, (count, 1))
+    windows = b.op("GATHER", x, _plus(b, starts, np.arange(size, dtype=np.int32)), axis=axis)
     order = [i for i in range(windows.rank) if i != axis + 1] + [axis + 1]
     return b.transpose(windows, order)
 
 
-@lower("aten.slice_scatter")
-def slice_scatter(
-    b: LoweringBuilder,
-    x: Tensor,
-    source: Tensor,
-    dim: int = 0,
-    start: Size | None = None,
-    end: Size | None = None,
-    step: int = 1,
-) -> Tensor:
-    axis = dim % x.rank
-    size = x.shape[axis]
-    begin, stop = (
-        bound(0 if start is None else start, size),
-        bound(_FAR if end is None else end, size),
-    )
-    if step != 1:
-        raise GraphError("slice_scatter with a step")
-    source = b.broadcast(
-        b.cast(source, x.dtype), (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :])
-    )
-    parts = [
-        *([b.slice(x, axis, 0, begin)] if begin != 0 else []),
-        source,
-        *([b.slice(x, axis, stop, size)] if stop != size else []),
-    ]
-    return parts[0] if len(parts) == 1 else b.node("CONCATENATION", parts, axis=axis).output
-
-
-@lower("aten.select_scatter")
-def select_scatter(b: LoweringBuilder, x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
-    axis = dim % x.rank
-    size = x.shape[axis]
-    begin: Size = size + index if index < 0 else index
-    row = b.reshape(b.cast(source, x.dtype), (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
-    parts = [
-        *([b.slice(x, axis, 0, begin)] if begin != 0 else []),
-        row,
-        *([b.slice(x, axis, begin + 1, size)] if begin + 1 != size else []),
-    ]
-    return parts[0] if len(parts) == 1 else b.node("CONCATENATION", parts, axis=axis).output
-
-
-@lower("aten.copy")
-def copy(b: LoweringBuilder, x: Tensor, source: Tensor, *_: object) -> Tensor:
-    return b.broadcast(b.cast(source, x.dtype), x.shape)
+def _plus(b: LoweringBuilder, starts: Tensor, offsets: NDArray[np.int32]) -> Tensor:
+    if starts.constant is not None:
+        return b.constant(np.asarray(starts.constant, np.int32) + offsets)
+    return b.op("ADD", starts, b.constant(offsets))

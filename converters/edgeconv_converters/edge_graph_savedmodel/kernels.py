@@ -1,0 +1,59 @@
+"""What TensorFlow's CPU kernels take: nearly everything; the exceptions are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeconv.passes.legalize import Kernel, KernelSet
+from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_savedmodel.table import TRANSLATIONS
+
+__all__ = ["SAVEDMODEL"]
+
+_ALL = frozenset(dtype for dtype in DType if not dtype.is_complex)
+_FLOATS = frozenset(dtype for dtype in _ALL if dtype.is_floating)
+_SIGNED = _FLOATS | {DType.INT8, DType.INT16, DType.INT32, DType.INT64}
+_PRODUCTS = _FLOATS | {DType.INT32, DType.INT64}
+
+_SMALL = {DType.INT8, DType.UINT8, DType.INT16, DType.UINT16}
+_NUMBERS = _ALL - {DType.BOOL}
+
+_EXCEPTIONS: Mapping[str, Kernel] = {
+    **dict.fromkeys(("ABS", "NEG", "POW", "SIGN"), Kernel(dtypes=_SIGNED)),
+    **dict.fromkeys(("BATCH_MATMUL", "FULLY_CONNECTED"), Kernel(dtypes=_PRODUCTS)),
+    **dict.fromkeys(
+        (
+            "ADD",
+            "SUB",
+            "DIV",
+            "FLOOR_DIV",
+            "FLOOR_MOD",
+            "MAXIMUM",
+            "MINIMUM",
+            "LESS",
+            "LESS_EQUAL",
+            "GREATER",
+            "GREATER_EQUAL",
+            "CUMSUM",
+            "SUM",
+            "MEAN",
+            "REDUCE_MAX",
+            "REDUCE_MIN",
+            "REDUCE_PROD",
+            "TOPK_V2",
+        ),
+        Kernel(dtypes=_NUMBERS),
+    ),  # fmt: skip
+    # TensorFlow's optimizer turns (x - y) (x - y) into an operator that has no kernel for small integers.
+    "MUL": Kernel(dtypes=_NUMBERS - _SMALL),
+    **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(dtypes=_ALL, max_rank=7)),
+    **dict.fromkeys(("PAD", "PADV2"), Kernel(dtypes=_ALL, max_rank=6)),
+    "MIRROR_PAD": Kernel(dtypes=_ALL, max_rank=5),
+    "SELECT_V2": Kernel(dtypes=_ALL, indices={0: (DType.BOOL,)}),
+    "TILE": Kernel(dtypes=_ALL - {DType.UINT16}),
+}
+
+SAVEDMODEL = KernelSet(
+    title="SavedModel",
+    kernels={name: _EXCEPTIONS.get(name, Kernel(dtypes=_ALL)) for name in TRANSLATIONS},
+)

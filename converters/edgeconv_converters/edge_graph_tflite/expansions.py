@@ -1,0 +1,283 @@
+"""What replaces operators that TFLite has no kernel for, or whose kernel lacks a dtype, a rank or broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edgeconv.dims import Size, product
+from edgeconv.graph import Builder, Node, Tensor
+from edgeconv.graph.ops.spec import broadcast_shapes
+from edgeconv.passes.legalize import Expansion
+from edgeconv.signature import DType
+
+__all__ = ["EXPANSIONS"]
+
+# Numerator (odd powers, highest first) and denominator (even powers, highest first) of erf on [-4, 4], accurate to a
+# few units in the last place of float32. Source: the rational minimax approximation that Eigen and XLA use.
+_ERF_NUMERATOR = (
+    -2.72614225801306e-10,
+    2.77068142495902e-08,
+    -2.10102402082508e-06,
+    -5.69250639462346e-05,
+    -7.34990630326855e-04,
+    -2.95459980854025e-03,
+    -1.60960333262415e-02,
+)
+_ERF_DENOMINATOR = (
+    -1.45660718464996e-05,
+    -2.13374055278905e-04,
+    -1.68282697438203e-03,
+    -7.37332916720468e-03,
+    -1.42647390514189e-02,
+)
+_ERF_LIMIT = 4.0
+_HALF_WORD = 1 << 16
+
+
+def _always(node: Node) -> bool:  # noqa: ARG001 - an expansion's interface
+    return True
+
+
+def _is_integer(node: Node) -> bool:
+    return node.input(0).dtype.is_integer
+
+
+def _is_int64(node: Node) -> bool:
+    return node.input(0).dtype == DType.INT64
+
+
+def _above_rank(rank: int) -> Callable[[Node], bool]:
+    return lambda node: max(t.rank for t in (*node.inputs, *node.outputs) if t is not None) > rank
+
+
+def _polynomial(b: Builder, z: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    total = b.scalar(coefficients[0], z.dtype)
+    for coefficient in coefficients[1:]:
+        total = b.op("ADD", b.op("MUL", total, z), b.scalar(coefficient, z.dtype))
+    return total
+
+
+def _cast(b: Builder, x: Tensor, dtype: DType) -> Tensor:
+    return x if x.dtype == dtype else b.op("CAST", x, dtype=dtype.value)
+
+
+def _expand_erf(b: Builder, node: Node) -> Tensor:
+    x = _cast(b, node.input(0), DType.FLOAT32)
+    limit = b.scalar(_ERF_LIMIT, x.dtype)
+    x = b.op("MINIMUM", b.op("MAXIMUM", x, b.scalar(-_ERF_LIMIT, x.dtype)), limit)
+    z = b.op("MUL", x, x)
+    numerator = b.op("MUL", x, _polynomial(b, z, _ERF_NUMERATOR))
+    quotient = b.op("DIV", numerator, _polynomial(b, z, _ERF_DENOMINATOR))
+    return _cast(b, quotient, node.output.dtype)
+
+
+def _absolute(b: Builder, node: Node) -> Tensor:
+    x = node.input(0)
+    return b.op("MAXIMUM", x, b.op("NEG", x))
+
+
+def _sign(b: Builder, node: Node) -> Tensor:
+    x = node.input(0)
+    zero = b.scalar(0, x.dtype)
+    parts = [b.op(op, x, zero) for op in ("GREATER", "LESS")]
+    above, below = (b.op("CAST", part, dtype=x.dtype.value) for part in parts)
+    return b.op("SUB", above, below)
+
+
+def _square(b: Builder, node: Node) -> Tensor:
+    return b.op("MUL", node.input(0), node.input(0))
+
+
+def _broadcast(b: Builder, node: Node) -> Tensor:
+    """The same operator on inputs of one shape."""
+    inputs = [node.input(i) for i in range(len(node.inputs))]
+    shape = broadcast_shapes(*(t.shape for t in inputs))
+    return b.op(node.op, *(_broadcast_to(b, t, shape) for t in inputs), **node.attributes)
+
+
+def _broadcast_to(b: Builder, x: Tensor, shape: tuple[Size, ...]) -> Tensor:
+    return x if x.shape == shape else b.op("BROADCAST_TO", x, shape=shape)
+
+
+def _needs_broadcast(node: Node) -> bool:
+    return len({node.input(i).shape for i in range(len(node.inputs))}) > 1
+
+
+def _is_float_to_unsigned(node: Node) -> bool:
+    target = DType(node.text("dtype"))
+    return node.input(0).dtype.is_floating and target.value.startswith("uint")
+
+
+def _cast_by_integer(b: Builder, node: Node) -> Tensor:
+    """PyTorch wraps negative numbers around, TFLite's cast from float saturates, its cast from integers wraps."""
+    whole = b.op("CAST", node.input(0), dtype="int64")
+    return b.op("CAST", whole, dtype=node.text("dtype"))
+
+
+# Bits of integers. With s = a + b: s = (a xor b) + 2 (a and b), so "and" is half the difference. Each half word is done
+# alone in int32, where the sum cannot overflow.
+
+
+def _bitwise(b: Builder, node: Node) -> Tensor:
+    """AND or OR: whole where the sum fits into int32, in halves else."""
+    dtype = node.input(0).dtype
+    left, right = (_cast(b, node.input(i), DType.INT32) for i in (0, 1))
+    if dtype in (DType.INT32, DType.INT64, DType.UINT32):
+        high = _and_small(b, _high(b, left), _high(b, right))
+        low = _and_small(b, _low(b, left), _low(b, right))
+        shared = b.op("ADD", b.op("MUL", high, b.scalar(_HALF_WORD, DType.INT32)), low)
+    else:
+        shared = _and_small(b, left, right)
+    if node.op == "BITWISE_OR":
+        shared = b.op("ADD", shared, b.op("BITWISE_XOR", left, right))
+    return _cast(b, shared, dtype)
+
+
+def _and_small(b: Builder, x: Tensor, y: Tensor) -> Tensor:
+    double = b.op("SUB", b.op("ADD", x, y), b.op("BITWISE_XOR", x, y))
+    return b.op("RIGHT_SHIFT", double, b.scalar(1, DType.INT32))
+
+
+def _high(b: Builder, x: Tensor) -> Tensor:
+    return b.op("RIGHT_SHIFT", x, b.scalar(16, DType.INT32))
+
+
+def _low(b: Builder, x: Tensor) -> Tensor:
+    return b.op("SUB", x, b.op("MUL", _high(b, x), b.scalar(_HALF_WORD, DType.INT32)))
+
+
+def _in_int32(b: Builder, node: Node) -> Tensor:
+    narrow = [_cast(b, node.input(i), DType.INT32) for i in range(len(node.inputs))]
+    return _cast(b, b.op(node.op, *narrow), node.output.dtype)
+
+
+def _shift_left(b: Builder, node: Node) -> Tensor:
+    x, count = (_cast(b, node.input(i), DType.INT32) for i in (0, 1))
+    shifted = b.op("MUL", x, b.op("POW", b.scalar(2, DType.INT32), count))
+    return _cast(b, shifted, node.output.dtype)
+
+
+def _multiply_integers(b: Builder, node: Node) -> Tensor:
+    """A matrix product of integers as products and sums, which stay exact."""
+    x, y = node.input(0), node.input(1)
+    x = _swap_last(b, x) if node.flag("adj_x") else x
+    y = y if node.flag("adj_y") else _swap_last(b, y)
+    rows = b.op("RESHAPE", x, shape=(*x.shape[:-1], 1, x.shape[-1]))
+    columns = b.op("RESHAPE", y, shape=(*y.shape[:-2], 1, *y.shape[-2:]))
+    terms = b.op("MUL", rows, columns)
+    return b.op("SUM", terms, axes=(terms.rank - 1,))
+
+
+def _swap_last(b: Builder, x: Tensor) -> Tensor:
+    return b.op("TRANSPOSE", x, perm=(*range(x.rank - 2), x.rank - 1, x.rank - 2))
+
+
+def _connect_integers(b: Builder, node: Node) -> Tensor:
+    product_ = b.op("BATCH_MATMUL", _as_rows(b, node.input(0)), node.input(1), adj_y=True)
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    total = product_ if bias is None else b.op("ADD", product_, bias)
+    return b.op("RESHAPE", total, shape=node.output.shape)
+
+
+# Axes that an operator does not tell apart are merged where a kernel takes fewer.
+
+
+def _as_rows(b: Builder, x: Tensor) -> Tensor:
+    return b.op("RESHAPE", x, shape=(product(x.shape[:-1]), x.shape[-1]))
+
+
+def _on_rows(b: Builder, node: Node) -> Tensor:
+    """An operator that works on the last axis, with all others merged."""
+    result = b.op(node.op, _as_rows(b, node.input(0)), *node.inputs[1:], **node.attributes)
+    return b.op("RESHAPE", result, shape=node.output.shape)
+
+
+def _reduce_merged(b: Builder, node: Node) -> Tensor:
+    """A reduction of the last of two axes: those that stay and those that go."""
+    x, axes = node.input(0), [axis % node.input(0).rank for axis in node.integers("axes")]
+    kept = [axis for axis in range(x.rank) if axis not in axes]
+    ordered = b.op("TRANSPOSE", x, perm=(*kept, *sorted(axes)))
+    shape = (product(x.shape[a] for a in kept), product(x.shape[a] for a in axes))
+    result = b.op(node.op, b.op("RESHAPE", ordered, shape=shape), axes=(1,))
+    return b.op("RESHAPE", result, shape=node.output.shape)
+
+
+def _concatenate_merged(b: Builder, node: Node) -> Tensor:
+    inputs = [node.input(i) for i in range(len(node.inputs))]
+    axis = node.integer("axis") % inputs[0].rank
+    flat = [
+        b.op("RESHAPE", t, shape=(product(t.shape[:axis]), product(t.shape[axis:]))) for t in inputs
+    ]
+    joined = b.node("CONCATENATION", flat, axis=1).output
+    return b.op("RESHAPE", joined, shape=node.output.shape)
+
+
+def _pad_one_by_one(b: Builder, node: Node) -> Tensor:
+    """One axis at a time, those before it and after it merged."""
+    x = node.input(0)
+    sides = zip(node.sizes("before"), node.sizes("after"), strict=True)
+    for axis, (before, after) in enumerate(sides):
+        if (before, after) == (0, 0):
+            continue
+        shape = (*x.shape[:axis], x.shape[axis] + before + after, *x.shape[axis + 1 :])
+        parts = (product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :]))
+        flat = b.op("RESHAPE", x, shape=parts)
+        padded = b.op(node.op, flat, *node.inputs[1:], before=(0, before, 0), after=(0, after, 0))
+        x = b.op("RESHAPE", padded, shape=shape)
+    return x
+
+
+def _multiply_merged(b: Builder, node: Node) -> Tensor:
+    """A matrix product with one batch axis."""
+    x, y = node.input(0), node.input(1)
+    batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    flat = [
+        b.op(
+            "RESHAPE",
+            _broadcast_to(b, t, (*batch, *t.shape[-2:])),
+            shape=(product(batch), *t.shape[-2:]),
+        )
+        for t in (x, y)
+    ]
+    result = b.op("BATCH_MATMUL", *flat, **node.attributes)
+    return b.op("RESHAPE", result, shape=node.output.shape)
+
+
+def _when(applies: Callable[[Node], bool], build: Callable[[Builder, Node], Tensor]) -> Expansion:
+    return Expansion(applies=applies, build=build)
+
+
+def _narrowed(build: Callable[[Builder, Node], Tensor]) -> Expansion:
+    warning = "bits of int64 are computed in int32, for want of a TFLite kernel"
+    return Expansion(applies=_is_int64, build=build, warning=warning)
+
+
+EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
+    "ABS": (_when(_is_int64, _absolute),),
+    "ATAN2": (_when(_needs_broadcast, _broadcast),),
+    "BATCH_MATMUL": (
+        _when(_is_integer, _multiply_integers),
+        _when(_above_rank(5), _multiply_merged),
+    ),
+    "BITWISE_AND": (_narrowed(_bitwise), _when(_always, _bitwise)),
+    "BITWISE_OR": (_narrowed(_bitwise), _when(_always, _bitwise)),
+    "BITWISE_XOR": (_narrowed(_in_int32),),
+    "CAST": (_when(_is_float_to_unsigned, _cast_by_integer),),
+    "CONCATENATION": (_when(_above_rank(6), _concatenate_merged),),
+    "ERF": (_when(_always, _expand_erf),),
+    "FULLY_CONNECTED": (
+        _when(_is_integer, _connect_integers),
+        _when(_above_rank(6), _on_rows),
+    ),
+    "LEFT_SHIFT": (_narrowed(_shift_left), _when(_always, _shift_left)),
+    "LOG_SOFTMAX": (_when(_above_rank(6), _on_rows),),
+    "PAD": (_when(_above_rank(5), _pad_one_by_one),),
+    "PADV2": (_when(_above_rank(5), _pad_one_by_one),),
+    "RIGHT_SHIFT": (_narrowed(_in_int32),),
+    "SIGN": (_when(_is_int64, _sign),),
+    "SOFTMAX": (_when(_above_rank(6), _on_rows),),
+    "SQUARE": (_when(_is_integer, _square),),
+    **dict.fromkeys(
+        ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN"), (_when(_above_rank(6), _reduce_merged),)
+    ),
+}

@@ -1,0 +1,347 @@
+"""Writing elements at indices: a new tensor that differs from the old one where it was written.
+
+What is written is scattered into zeros, and so is a mark for every place; the marks choose between new and old.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeconv.dims import Size, is_static, product
+from edgeconv.graph import Tensor
+from edgeconv.graph.ops.spec import Shape
+from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.creation import fill
+from edgeconv.lowering.families.indexing import (
+    Indices,
+    coordinates_along,
+    coordinates_of,
+    integer_indices,
+    order_of_result,
+)
+from edgeconv.lowering.families.slicing import FAR, bound
+from edgeconv.lowering.refusal import CannotLowerError
+from edgeconv.lowering.registry import lower
+from edgeconv.signature import DType
+
+
+@lower("aten.index_put", "aten._unsafe_index_put")
+def index_put(
+    b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, accumulate: bool = False
+) -> Tensor:
+    return _put(b, x, indices, b.cast(values, x.dtype), accumulate=accumulate)
+
+
+def _put(
+    b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, *, accumulate: bool = False
+) -> Tensor:
+    masks = [item for item in indices if item is not None and item.dtype == DType.BOOL]
+    if any(not mask.is_constant for mask in masks):
+        return _put_by_mask(b, x, indices, values, accumulate=accumulate)
+    places = integer_indices(b, x, indices)
+    axes = [axis for axis, item in enumerate(places) if item is not None]
+    if len(axes) == 1 and not accumulate:
+        item = places[axes[0]]
+        if item is not None and item.shape in ((), (1,)):
+            return _put_row(b, x, item, values, axes[0])
+    return _put_anywhere(b, x, places, values, accumulate=accumulate)
+
+
+def _put_by_mask(
+    b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, *, accumulate: bool
+) -> Tensor:
+    """One value wherever a mask is set."""
+    before = [item for item in indices if item is None]
+    (mask,) = masks if len(masks := [i for i in indices if i is not None]) == 1 else (None,)
+    if mask is None or mask.dtype != DType.BOOL or not is_static(values.shape):
+        raise CannotLowerError("with a computed mask beside other indices")
+    if product(values.shape) != 1:
+        raise CannotLowerError("of computed values where a computed mask is set")
+    after = x.rank - len(before) - mask.rank
+    wide = b.reshape(mask, (*([1] * len(before)), *mask.shape, *([1] * after)))
+    value = b.reshape(values, ())
+    new = b.op("ADD", x, value) if accumulate else value
+    return b.op("SELECT_V2", wide, new, x)
+
+
+def _put_row(b: LoweringBuilder, x: Tensor, item: Tensor, values: Tensor, axis: int) -> Tensor:
+    """One slice of one axis, as a cache of keys and values is written."""
+    result = (*x.shape[:axis], *item.shape, *x.shape[axis + 1 :])
+    row = b.reshape(b.broadcast(values, result), (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    position = b.reshape(b.cast(item, DType.INT32), ())
+    zero = b.scalar(0, DType.INT32)
+    start = [position if other == axis else zero for other in range(x.rank)]
+    return b.op("DYNAMIC_UPDATE_SLICE", x, row, b.node("PACK", start, axis=0).output)
+
+
+def _put_anywhere(
+    b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, *, accumulate: bool
+) -> Tensor:
+    axes = [axis for axis, item in enumerate(indices) if item is not None]
+    rest = [axis for axis in range(x.rank) if axis not in axes]
+    coordinates = coordinates_of(b, indices)
+    common = coordinates.shape[:-1]
+    found = (*common, *(x.shape[axis] for axis in rest))
+    order = order_of_result(axes, len(common), len(found))
+    updates = b.reshape(values, ()) if set(values.shape) <= {1} else values
+    if updates.rank:
+        wide = b.broadcast(updates, tuple(found[axis] for axis in order))
+        updates = b.transpose(wide, [order.index(axis) for axis in range(len(order))])
+    turned = b.transpose(x, axes + rest)
+    written = write(b, turned, coordinates, updates, adds=accumulate)
+    return b.transpose(written, [(axes + rest).index(axis) for axis in range(x.rank)])
+
+
+def write(
+    b: LoweringBuilder, x: Tensor, coordinates: Tensor, updates: Tensor, *, adds: bool
+) -> Tensor:
+    """`x` with updates at coordinates of its first axes, put in place of what was there or added to it.
+
+    An update of one element is one value for all places.
+    """
+    if not adds and updates.rank == 0:
+        return b.op("SELECT_V2", _marks(b, coordinates, x.shape), updates, x)
+    updates = b.broadcast(updates, (*coordinates.shape[:-1], *x.shape[_depth(coordinates) :]))
+    if adds:
+        total = b.op("SCATTER_ND", coordinates, updates, shape=x.shape)
+        return total if is_zero(x) else b.op("ADD", x, total)
+    coordinates, updates = _without_overwritten(b, x, coordinates, updates)
+    scattered = b.op("SCATTER_ND", coordinates, updates, shape=x.shape)
+    if is_zero(x):
+        return scattered
+    return b.op("SELECT_V2", _marks(b, coordinates, x.shape), scattered, x)
+
+
+def _depth(coordinates: Tensor) -> int:
+    """How many axes coordinates speak of."""
+    return int(str(coordinates.shape[-1]))
+
+
+def is_zero(x: Tensor) -> bool:
+    """Whether every element is known to be 0."""
+    return x.constant is not None and not x.constant.any()
+
+
+# Up to as many places every two are compared, to find which is overwritten; of more, computed ones are taken to differ.
+_MAX_COMPARED = 512
+
+
+def _without_overwritten(
+    b: LoweringBuilder, x: Tensor, coordinates: Tensor, updates: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of several updates of one place the last counts; SCATTER_ND would add them."""
+    count = product(coordinates.shape[:-1])
+    tail = updates.shape[coordinates.rank - 1 :]
+    if coordinates.constant is None:
+        if not isinstance(count, int) or count > _MAX_COMPARED or count < 2:
+            return coordinates, updates
+        flat = _linear(b, b.reshape(coordinates, (count, coordinates.shape[-1])), x.shape)
+        is_same = b.op("EQUAL", b.reshape(flat, (count, 1)), b.reshape(flat, (1, count)))
+        is_later = b.constant(np.triu(np.ones((count, count), dtype=np.bool_), 1))
+        is_lost = b.reduce(
+            "REDUCE_ANY", b.op("LOGICAL_AND", is_same, is_later), [1], keep_dims=False
+        )
+        where = b.reshape(is_lost, (*coordinates.shape[:-1], *([1] * len(tail))))
+        return coordinates, b.op("SELECT_V2", where, b.scalar(0, updates.dtype), updates)
+    rows = coordinates.constant.reshape(-1, coordinates.constant.shape[-1])
+    _, last = np.unique(rows[::-1], axis=0, return_index=True)
+    if len(last) == len(rows):
+        return coordinates, updates
+    kept = np.sort(len(rows) - 1 - last).astype(np.int32)
+    flat = b.reshape(updates, (len(rows), *tail))
+    return b.constant(rows[kept]), b.op("GATHER", flat, b.constant(kept))
+
+
+def _linear(b: LoweringBuilder, rows: Tensor, shape: Shape) -> Tensor:
+    """The number of each place, counted row by row."""
+    depth = _depth(rows)
+    steps = [b.like(product(shape[axis + 1 : depth]), DType.INT32) for axis in range(depth)]
+    return b.reduce(
+        "SUM", b.op("MUL", rows, b.node("PACK", steps, axis=0).output), [1], keep_dims=False
+    )
+
+
+def _marks(b: LoweringBuilder, coordinates: Tensor, shape: Shape) -> Tensor:
+    """Whether a place is written, of size 1 along the axes that coordinates do not speak of."""
+    depth = _depth(coordinates)
+    marked = (*shape[:depth], *([1] * (len(shape) - depth)))
+    static = [size for size in marked if isinstance(size, int)]
+    if coordinates.constant is not None and len(static) == len(marked):
+        mask = np.zeros(static, dtype=np.bool_)
+        mask[tuple(coordinates.constant.reshape(-1, depth).T)] = True
+        return b.constant(mask)
+    ones = b.op("FILL", b.scalar(1, DType.INT32), shape=coordinates.shape[:-1])
+    counts = b.op("SCATTER_ND", coordinates, ones, shape=shape[:depth])
+    return b.op("GREATER", b.reshape(counts, marked), b.scalar(0, DType.INT32))
+
+
+@lower("aten.scatter.value")
+def scatter_value(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+    return _scatter(b, x, dim, index, value, adds=False)
+
+
+@lower("aten.scatter.src")
+def scatter_source(
+    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor
+) -> Tensor:
+    return _scatter(b, x, dim, index, source, adds=False)
+
+
+@lower("aten.scatter_add")
+def scatter_add(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    return _scatter(b, x, dim, index, source, adds=True)
+
+
+@lower("aten.scatter.reduce", "aten.scatter.value_reduce")
+def scatter_with(
+    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor | float, *, reduce: str
+) -> Tensor:
+    if reduce != "add":
+        raise CannotLowerError(f"with reduce='{reduce}'")
+    return _scatter(b, x, dim, index, source, adds=True)
+
+
+@lower("aten.scatter_reduce.two")
+def scatter_reduce(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """Sums and means: the mean's divisor is a sum of ones."""
+    if reduce not in ("sum", "mean"):
+        raise CannotLowerError(f"with reduce='{reduce}'")
+    zeros = fill(b, 0, x.shape)
+    start = x if include_self else zeros
+    total = _scatter(b, start, dim, index, source, adds=True)
+    counts = _scatter(b, fill(b, int(include_self), x.shape), dim, index, 1, adds=True)
+    if reduce == "mean":
+        total = b.op("DIV", total, b.op("MAXIMUM", counts, b.scalar(1, x.dtype)))
+    if include_self:
+        return total
+    return b.op("SELECT_V2", b.op("GREATER", counts, zeros), total, x)
+
+
+def _scatter(
+    b: LoweringBuilder,
+    x: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor | float,
+    *,
+    adds: bool,
+) -> Tensor:
+    """X at index[i] along `dim`, and at i along the other axes, becomes source[i]."""
+    if isinstance(source, Tensor):
+        updates = source
+        for axis, size in enumerate(index.shape):
+            updates = b.slice(updates, axis, 0, size)
+        updates = b.cast(updates, x.dtype)
+    else:
+        updates = b.scalar(source, x.dtype)
+    return write(b, x, coordinates_along(b, index, dim % x.rank), updates, adds=adds)
+
+
+def _at(index: Tensor, dim: int, x: Tensor) -> list[Tensor | None]:
+    """Indices of one axis."""
+    return [index if axis == dim % x.rank else None for axis in range(x.rank)]
+
+
+@lower("aten.index_add")
+def index_add(
+    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1
+) -> Tensor:
+    if alpha != 1:
+        source = b.op("MUL", source, b.scalar(alpha, source.dtype))
+    return _put_anywhere(b, x, _at(index, dim, x), source, accumulate=True)
+
+
+@lower("aten.index_copy")
+def index_copy(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    return _put(b, x, _at(index, dim, x), source)
+
+
+@lower("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
+def index_fill(
+    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float | Tensor
+) -> Tensor:
+    return _put(b, x, _at(index, dim, x), b.like(value, x.dtype))
+
+
+@lower("aten.masked_scatter")
+def masked_scatter(b: LoweringBuilder, x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """The next element of the source wherever the mask is set: a running count says which one that is."""
+    count = product(x.shape)
+    wide = b.broadcast(mask, x.shape)
+    flat = b.reshape(b.cast(wide, DType.INT32), (count,))
+    order = b.op("SUB", b.op("CUMSUM", flat, axis=0), b.scalar(1, DType.INT32))
+    places = b.op("MAXIMUM", order, b.scalar(0, DType.INT32))
+    found = b.op("GATHER", b.reshape(source, (product(source.shape),)), places)
+    return b.op("SELECT_V2", wide, b.reshape(found, x.shape), x)
+
+
+@lower("aten.slice_scatter")
+def slice_scatter(
+    b: LoweringBuilder,
+    x: Tensor,
+    source: Tensor,
+    dim: int = 0,
+    start: Size | None = None,
+    end: Size | None = None,
+    step: int = 1,
+) -> Tensor:
+    axis = dim % x.rank
+    size = x.shape[axis]
+    begin = bound(0 if start is None else start, size)
+    stop = bound(FAR if end is None else end, size)
+    if step != 1:
+        return _put_every(b, x, b.cast(source, x.dtype), axis, (begin, stop, step))
+    shape = (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :])
+    middle = b.broadcast(b.cast(source, x.dtype), shape)
+    return _between(b, x, middle, axis, begin, stop)
+
+
+def _put_every(
+    b: LoweringBuilder, x: Tensor, source: Tensor, axis: int, where: tuple[Size, Size, int]
+) -> Tensor:
+    """A known choice from old and new side by side."""
+    size, (begin, stop, step) = x.shape[axis], where
+    if not (isinstance(size, int) and isinstance(begin, int) and isinstance(stop, int)):
+        raise CannotLowerError("with a step along a dynamic axis")
+    chosen = np.arange(size, dtype=np.int32)
+    written = chosen[begin:stop:step]
+    shape = (*x.shape[:axis], len(written), *x.shape[axis + 1 :])
+    chosen[begin:stop:step] = size + np.arange(len(written))
+    both = b.node("CONCATENATION", [x, b.broadcast(source, shape)], axis=axis).output
+    return b.op("GATHER", both, b.constant(chosen), axis=axis)
+
+
+@lower("aten.select_scatter")
+def select_scatter(b: LoweringBuilder, x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
+    axis = dim % x.rank
+    size = x.shape[axis]
+    begin: Size = size + index if index < 0 else index
+    row = b.reshape(b.cast(source, x.dtype), (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    return _between(b, x, row, axis, begin, begin + 1)
+
+
+def _between(
+    b: LoweringBuilder, x: Tensor, middle: Tensor, axis: int, begin: Size, stop: Size
+) -> Tensor:
+    """`x` with a range of an axis replaced."""
+    size = x.shape[axis]
+    parts = [
+        *([b.slice(x, axis, 0, begin)] if begin != 0 else []),
+        middle,
+        *([b.slice(x, axis, stop, size)] if stop != size else []),
+    ]
+    return parts[0] if len(parts) == 1 else b.node("CONCATENATION", parts, axis=axis).output
+
+
+@lower("aten.copy")
+def copy(b: LoweringBuilder, x: Tensor, source: Tensor, *_: object) -> Tensor:
+    return b.broadcast(b.cast(source, x.dtype), x.shape)

@@ -1,0 +1,150 @@
+"""Operators that put elements in order, or find a place in an order."""
+
+from __future__ import annotations
+
+from edgeconv.dims import Size, product
+from edgeconv.graph import Tensor
+from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.refusal import CannotLowerError
+from edgeconv.lowering.registry import lower
+from edgeconv.signature import DType
+
+
+@lower("aten.topk")
+def topk(
+    b: LoweringBuilder,
+    x: Tensor,
+    k: Size,
+    dim: int = -1,
+    largest: bool = True,
+    is_sorted: bool = True,
+) -> list[Tensor]:
+    return _ordered(b, x, k, dim, is_descending=largest)
+
+
+@lower("aten.sort.default")
+def sort(b: LoweringBuilder, x: Tensor, dim: int = -1, descending: bool = False) -> list[Tensor]:
+    return _ordered(b, x, _size(x, dim), dim, is_descending=descending)
+
+
+@lower("aten.sort.stable")
+def sort_stable(
+    b: LoweringBuilder,
+    x: Tensor,
+    *,
+    stable: bool | None = None,
+    dim: int = -1,
+    descending: bool = False,
+) -> list[Tensor]:
+    """TOPK_V2 takes the first of equal elements first, so that every sort is stable."""
+    return _ordered(b, x, _size(x, dim), dim, is_descending=descending)
+
+
+@lower("aten.argsort.default")
+def argsort(b: LoweringBuilder, x: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
+    return _ordered(b, x, _size(x, dim), dim, is_descending=descending)[1]
+
+
+@lower("aten.argsort.stable")
+def argsort_stable(
+    b: LoweringBuilder, x: Tensor, *, stable: bool, dim: int = -1, descending: bool = False
+) -> Tensor:
+    return _ordered(b, x, _size(x, dim), dim, is_descending=descending)[1]
+
+
+def _size(x: Tensor, dim: int) -> Size:
+    return x.shape[dim] if x.rank else 1
+
+
+def _ordered(
+    b: LoweringBuilder, x: Tensor, k: Size, dim: int, *, is_descending: bool
+) -> list[Tensor]:
+    """The first k elements in order along an axis, and where they were."""
+    if x.rank == 0:
+        return [x, b.scalar(0, DType.INT64)]
+    axis = dim % x.rank
+    to_last = [i for i in range(x.rank) if i != axis] + [axis]
+    back = [to_last.index(i) for i in range(x.rank)]
+    # Unsigned numbers and bools have no negative, which the ascending order needs.
+    wide = x if x.dtype.is_floating else b.cast(x, _signed(x.dtype))
+    ranked = b.transpose(wide, to_last)
+    node = b.node("TOPK_V2", [ranked if is_descending else b.op("NEG", ranked)], k=(k,))
+    values, indices = node.outputs
+    values = values if is_descending else b.op("NEG", values)
+    places = b.transpose(b.cast(indices, DType.INT64), back)
+    return [b.cast(b.transpose(values, back), x.dtype), places]
+
+
+def _signed(dtype: DType) -> DType:
+    return DType.INT64 if dtype in (DType.INT64, DType.UINT32) else DType.INT32
+
+
+@lower("aten.kthvalue")
+def kthvalue(
+    b: LoweringBuilder, x: Tensor, k: Size, dim: int = -1, keepdim: bool = False
+) -> list[Tensor]:
+    return _nth(b, x, k, dim)
+
+
+@lower("aten.median.dim")
+def median_dim(b: LoweringBuilder, x: Tensor, dim: int, keepdim: bool = False) -> list[Tensor]:
+    """The lower one of two middle elements."""
+    return _nth(b, x, (_size(x, dim) + 1) // 2, dim)
+
+
+@lower("aten.median.default")
+def median(b: LoweringBuilder, x: Tensor) -> Tensor:
+    count = product(x.shape)
+    flat = b.reshape(x, (count,))
+    smallest = _ordered(b, flat, (count + 1) // 2, 0, is_descending=False)[0]
+    return b.reshape(b.slice(smallest, 0, (count + 1) // 2 - 1, (count + 1) // 2), ())
+
+
+def _nth(b: LoweringBuilder, x: Tensor, k: Size, dim: int) -> list[Tensor]:
+    """The k-th smallest element along an axis, and where it is."""
+    smallest = _ordered(b, x, k, dim, is_descending=False)
+    if x.rank == 0:
+        return smallest
+    last = [b.slice(t, dim % x.rank, k - 1, k) for t in smallest]
+    return [b.reshape(t, shape) for t, (_, shape) in zip(last, b.results, strict=True)]
+
+
+@lower("aten.searchsorted.Tensor")
+def searchsorted(
+    b: LoweringBuilder,
+    sequence: Tensor,
+    values: Tensor,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """How many elements of the sequence come before each value."""
+    if sorter is not None:
+        raise CannotLowerError("with a sorter")
+    return _count_before(b, sequence, values, is_right=right or side == "right")
+
+
+@lower("aten.bucketize.Tensor")
+def bucketize(
+    b: LoweringBuilder,
+    values: Tensor,
+    boundaries: Tensor,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+) -> Tensor:
+    return _count_before(b, boundaries, values, is_right=right)
+
+
+def _count_before(
+    b: LoweringBuilder, sequence: Tensor, values: Tensor, *, is_right: bool
+) -> Tensor:
+    """Each value beside the whole sequence: [..., values, 1] against [..., 1, sequence]."""
+    if sequence.rank > 1:
+        sequence = b.reshape(sequence, (*sequence.shape[:-1], 1, sequence.shape[-1]))
+    column = b.reshape(values, (*values.shape, 1))
+    op = "GREATER_EQUAL" if is_right else "GREATER"
+    before = b.cast(b.op(op, column, b.cast(sequence, values.dtype)), DType.INT32)
+    return b.cast(b.reduce("SUM", before, [-1], keep_dims=False), b.dtype)
