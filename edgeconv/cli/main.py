@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _BROKEN_PIPE_STATUS
     finally:
-        _flush_stdout()
+        _flush_streams()
 
 
 def build_app(wanted: Sequence[str]) -> typer.Typer:
@@ -231,10 +231,11 @@ def _open_streams() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - likewise
 
 
-def _flush_stdout() -> None:
+def _flush_streams() -> None:
     """Write what is still buffered; what cannot be written must not fail again when the interpreter ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, stream.fileno())

@@ -237,8 +237,8 @@ class _Run:
         }
         steps.gate.expect(len(goals))
         with ThreadPoolExecutor(len(goals), thread_name_prefix="goal") as threads:
-            futures = {name: threads.submit(goal.pursue) for name, goal in goals.items()}
             try:
+                futures = {name: threads.submit(goal.pursue) for name, goal in goals.items()}
                 return {name: future.result() for name, future in futures.items()}
             except BaseException:
                 steps.stop()  # before the threads are waited for

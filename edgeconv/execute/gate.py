@@ -29,6 +29,7 @@ class Gate:
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
         self._missing = 0
+        self._is_given_up = False
         self._here = threading.local()
         self._waiting: list[_Waiting] = []
         self._running: set[Lane] = set()
@@ -42,6 +43,15 @@ class Gate:
         """
         with self._changed:
             self._missing = count
+
+    def give_up(self) -> None:
+        """Let everybody in at once, now and later: the run is ending, and whoever comes in finds that out.
+
+        Those who were expected may never come, and who waits for them would wait for ever.
+        """
+        with self._changed:
+            self._is_given_up = True
+            self._changed.notify_all()
 
     def join(self) -> None:
         """Say that this thread is one of those expected."""
@@ -80,6 +90,8 @@ class Gate:
             self._changed.notify_all()
 
     def _is_next(self, me: _Waiting) -> bool:
+        if self._is_given_up:
+            return True
         if self._missing > 0 or len(self._running) >= self._jobs or me.lane in self._running:
             return False
         able = [other for other in self._waiting if other.lane not in self._running]

@@ -87,6 +87,7 @@ class Steps:
     def stop(self) -> None:
         """Start nothing more, and end what runs."""
         self._stopping.set()
+        self.gate.give_up()
         self.runner.close()
 
     def check_going_on(self) -> None:

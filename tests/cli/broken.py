@@ -6,6 +6,9 @@ import os
 import signal
 import sys
 import time
+from typing import Annotated
+
+import typer
 
 from edgeconv.cli.options import AsJson, Quiet, Verbose
 from edgeconv.errors import EdgeconvError, error_classes
@@ -30,6 +33,21 @@ def wait(
     """Send a signal to this very process, and wait for it."""
     os.kill(os.getpid(), signal.Signals[name])
     time.sleep(60)
+
+
+def _send(name: str) -> str:
+    os.kill(os.getpid(), signal.Signals[name])
+    return name
+
+
+def parse(
+    name: Annotated[str, typer.Argument(callback=_send)],
+    *,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Send a signal while the command line is still read."""
 
 
 def chatter(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False) -> None:

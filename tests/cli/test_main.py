@@ -15,6 +15,7 @@ BROKEN = {
     "stumble": "tests.cli.broken:stumble",
     "wait": "tests.cli.broken:wait",
     "chatter": "tests.cli.broken:chatter",
+    "parse": "tests.cli.broken:parse",
 }
 
 
@@ -107,12 +108,34 @@ def test_a_bug_is_told_as_one_and_its_traceback_is_kept(edgeconv: CommandLine) -
 
 
 @pytest.mark.usefixtures("broken")
-@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_ends_it_in_order(edgeconv: CommandLine, name: str, status: int) -> None:
-    said = edgeconv("wait", name)
+@pytest.mark.parametrize("moment", ["parse", "wait"])
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_it_in_order(
+    edgeconv: CommandLine, moment: str, name: str, status: int
+) -> None:
+    said = edgeconv(moment, name)
     assert said.status == status
     assert said.err.startswith("interrupted")
     assert "Traceback" not in said.err
+
+
+EARLY = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter())
+from edgeconv.__main__ import main
+main()
+"""
+
+
+def test_a_signal_while_modules_are_imported_ends_it_without_a_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_the_version_is_that_of_the_package(edgeconv: CommandLine) -> None:

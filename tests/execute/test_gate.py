@@ -56,6 +56,19 @@ def test_a_lane_does_one_thing_at_a_time_and_jobs_limit_all() -> None:
     assert crowd.most == 2
 
 
+def test_when_the_run_ends_nobody_waits_for_those_who_never_came() -> None:
+    crowd = Crowd(Gate(1))
+    crowd.gate.expect(3)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(crowd.go, "first", A, (False, 1.0))
+        while not crowd.gate._waiting:
+            threading.Event().wait(0.005)
+        crowd.gate.give_up()
+        second = threads.submit(crowd.go, "second", A, (False, 1.0))
+        assert [first.result(timeout=30), second.result(timeout=30)] == [None, None]
+    assert sorted(crowd.order) == ["first", "second"]
+
+
 def test_a_busy_lane_holds_up_no_other() -> None:
     gate = Gate(2)
     done = threading.Event()

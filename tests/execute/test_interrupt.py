@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -113,6 +115,24 @@ def test_runs_side_by_side_leave_each_other_alone(
     assert Desk(tmp_path).convert("tflite").exit_status == 0
     assert list((tmp_path / "cache" / "runs").glob("run-*")) == before
     assert run_until_it_hangs.poll() is None
+
+
+def test_an_interruption_before_all_goals_have_begun_ends_the_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.execute import executor
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, function: object, /, *_: object, **__: object) -> Future[Any]:
+            if self._threads:
+                raise KeyboardInterrupt
+            return super().submit(function)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(executor, "ThreadPoolExecutor", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        desk.convert("onnx", "tflite", "savedmodel")
+    assert not desk.out.exists()
+    assert not [t for t in threading.enumerate() if t.name.startswith("goal")]
 
 
 def test_signals_become_an_interrupt_and_handlers_come_back() -> None:
