@@ -8,7 +8,7 @@ a file of their own. All functions may be called from several threads; what runs
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -98,27 +98,32 @@ def capture(
     check_numbers(seed=seed)
     if samples is not None:
         check_data(samples)
-    core, worker = (import_module(f"{_CAPTURING}.{part}") for part in ("core", "worker"))
     folder = CaptureFolder()
-    output = folder.path / "capture"
     context: dict[str, object] = {}
+    facts = {"name": name, "output": folder.path / "capture", "samples": samples, "seed": seed}
+    result = _capture(module, example_inputs, dynamic, facts, context)
+    return Model(name=name, source=name, captured=result, seed=seed, context=context, folder=folder)
+
+
+def _capture(
+    module: nn.Module,
+    example_inputs: Tensor | Sequence[object] | Mapping[str, object],
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None,
+    facts: Mapping[str, object],
+    context: MutableMapping[str, object],
+) -> JobResult:
+    core, worker = (import_module(f"{_CAPTURING}.{part}") for part in ("core", "worker"))
+    metadata = {"edgeconv_version": edgeconv_version()}
+    settings = core.CaptureSettings(**facts, metadata=metadata)
     args, kwargs = _split_inputs(example_inputs)
-    facts = {"edgeconv_version": edgeconv_version()}
     with unnoticed():
         found = core.capture_module(
-            module,
-            args,
-            kwargs,
-            dynamic=dynamic,
-            settings=core.CaptureSettings(
-                name=name, output=output, samples=samples, seed=seed, metadata=facts
-            ),
-            context=context,
+            module, args, kwargs, dynamic=dynamic, settings=settings, context=context
         )
         result: JobResult = worker.describe_capture(
-            found, output, dependencies=[], distributions={}
+            found, settings.output, dependencies=[], distributions={}
         )
-    return Model(name=name, source=name, captured=result, seed=seed, context=context, folder=folder)
+    return result
 
 
 def load(

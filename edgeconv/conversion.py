@@ -255,7 +255,7 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         source=options.model,
         source_format=known,
         source_path=None if known == _SOURCE else source.path,
-        goals=tuple(dict.fromkeys(options.goals)),
+        goals=_goals(options.goals, known),
         out=options.out,
         capture_options=capture_options(options, source),
         samples=None if options.samples is None else options.samples.absolute(),
@@ -267,6 +267,13 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         use_cache=options.use_cache,
         seed=options.seed,
     )
+
+
+def _goals(asked: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """Each format once; of those that are made unless the user names others, none that the model is in already."""
+    if asked == DEFAULT_GOALS:
+        return tuple(goal for goal in asked if goal != source)
+    return tuple(dict.fromkeys(asked))
 
 
 def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str, Json]:

@@ -173,17 +173,17 @@ class _Run:
         if not goals:
             raise UsageError("no format was asked for", hint="name formats with --to")
         for goal in goals:
-            if goal == request.source_format:
-                raise UsageError(
-                    f"'{request.source}' is in the format '{goal}' already",
-                    hint="name another format with --to",
-                )
             if not find_format(goal).is_delivered or goal not in self._verifiers:
                 possible = [item.id for item in FORMATS if item.is_delivered]
                 raise UsageError(
                     f"'{goal}' cannot be asked for",
                     why="nothing of this format can be delivered",
                     hint="use one of: " + ", ".join(possible),
+                )
+            if goal == request.source_format:
+                raise UsageError(
+                    f"'{request.source}' is in the format '{goal}' already",
+                    hint="name another format with --to",
                 )
         search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
         return self._planner.restrict(request.source_format, goals, search)

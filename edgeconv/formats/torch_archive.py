@@ -57,7 +57,7 @@ def check_archive(path: Path) -> None:
     ) as error:
         raise InvalidInputError(
             f"'{path}' is damaged",
-            why=str(error) or type(error).__name__,
+            why=_describe(error),
             hint="the file is truncated or altered: fetch it again",
         ) from error
     if damaged is not None:
@@ -66,6 +66,12 @@ def check_archive(path: Path) -> None:
             why=f"'{damaged}' does not have the checksum it should have",
             hint="the file was altered: fetch it again",
         )
+
+
+def _describe(error: Exception) -> str:
+    if "not a zip file" in str(error):
+        return "it begins as a zip archive, but its end is missing"
+    return str(error) or type(error).__name__
 
 
 def replace_member(source: Path, target: Path, name: str, content: bytes) -> None:

@@ -11,6 +11,8 @@ from tests.cli.conftest import CommandLine, Refusals
 
 torch = pytest.importorskip("torch")
 
+from torch import Tensor, nn
+
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm")]
 
 NETS = """
@@ -280,6 +282,22 @@ def test_a_script_is_exported_with_its_weights(
     assert said.status == 2
     assert "nothing is known about input 'input'" in said.err
     assert edgeconv(*words, "--input", "input:float32[2,4]").status == 0
-    said = edgeconv(*words, "--input", "input:float32[N=2,4]")
+    assert edgeconv(*words, "--input", "input:float32[N=2,4]").status == 0
+
+
+class _Halves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(2 * x.size(0), 2)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # PyTorch's, of scripting itself
+def test_sizes_that_a_script_computes_cannot_be_dynamic_in_a_program(
+    edgeconv: CommandLine, refused: Refusals, tmp_path: Path
+) -> None:
+    path = tmp_path / "script.pt"
+    torch.jit.script(_Halves()).save(path)
+    words = ("convert", path, "--input", "x:float32[N=2,4]", "-o", tmp_path / "out", "-q")
+    said = edgeconv(*words, "--to", "torch-export")
     assert said.status == 5
     refused.check_text(said, ["TorchScript model cannot be exported with dynamic dims (N)"])
+    assert edgeconv(*words, "--to", "torchscript").status == 0

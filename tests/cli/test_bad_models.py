@@ -204,9 +204,10 @@ def test_a_model_that_is_written_wrong(
 def test_a_model_of_another_framework_is_named(refused: Refusals, tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(16))
-    texts = ["is no PyTorch model", "TensorFlow Lite"]
-    refused.convert(path, code="no-route", status=3, texts=texts)
-    refused("plan", path, code="no-route", status=3, texts=texts)
+    for words in (("convert", path, "-o", refused.out), ("plan", path)):
+        said = refused.edgeconv(*words, "--to", "onnx")
+        assert said.status == 3
+        refused.check_text(said, ["no route from 'tflite' to 'onnx'"])
 
 
 def test_a_pipe_is_not_waited_for(refused: Refusals, tmp_path: Path) -> None:

@@ -91,17 +91,6 @@ def test_a_cache_that_is_full(
         assert not list((disk / "cache" / "runs").glob("*"))
 
 
-def test_a_cache_that_can_keep_nothing_costs_a_warning(
-    edgeconv: CommandLine, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = (model.replace("build", "large"), "--to", "torch-export", "-o", tmp_path / "out")
-    with mounted(tmp_path / "disk", "size=300k") as disk:
-        monkeypatch.setenv("EDGECONV_CACHE_DIR", str(disk / "cache"))
-        said = edgeconv("convert", *words)
-        assert said.status == 0
-        assert "was not cached: No space left on device" in said.err
-
-
 @pytest.mark.parametrize("where", ["file", "proc", "read-only"])
 def test_a_cache_that_cannot_be_written(
     refused: Refusals, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str

@@ -105,7 +105,7 @@ def _check_members(path: Path) -> None:
         raise InvalidInputError(
             f"weights '{path}' are a TorchScript model",
             why="it holds code besides weights",
-            hint="give it as the model, without a factory and without --weights",
+            hint="give it as MODEL, without a factory and without --weights",
         )
 
 
