@@ -180,6 +180,10 @@ def _floordiv(left: Size, right: Size) -> Size:
 
 
 def _divide_by_int(left: DimExpr, right: int) -> Size:
+    inner = _as_quotient(left)
+    if inner is not None and right > 0:  # ((x // k) + c) // right = (x + c * k) // (k * right)
+        numerator, divisor, shift = inner
+        return (numerator + shift * divisor) // (divisor * right)
     whole = {m: f // right for m, f in left.terms if m and f % right == 0}
     rest = {m: f for m, f in left.terms if m and f % right}
     constant = dict(left.terms).get((), 0)
@@ -188,6 +192,17 @@ def _divide_by_int(left: DimExpr, right: int) -> Size:
     outside, inside = divmod(constant, right) if right > 0 else (0, constant)
     quotient = _call("floordiv", _canonical({**rest, (): inside}), right)
     return quotient + _canonical({**whole, (): outside})
+
+
+def _as_quotient(size: DimExpr) -> tuple[Size, int, int] | None:
+    """Numerator, divisor and shift of `numerator // divisor + shift`, the divisor being a positive integer."""
+    terms = dict(size.terms)
+    shift = terms.pop((), 0)
+    match list(terms.items()):
+        case [((Call(function="floordiv", left=left, right=right),), 1)] if right.isdigit():
+            return parse_size(left), int(right), shift
+        case _:
+            return None
 
 
 def _divide_exactly(left: Size, right: Size) -> Size | None:

@@ -60,6 +60,7 @@ class Builder:
         self.source: Source | None = None
         self.prefix = ""
         self._taken = set(taken)
+        self._named: set[Tensor] = set()
 
     def unique_name(self, wish: str) -> str:
         """`wish`, or `wish_1`, `wish_2`, … when it is taken."""
@@ -77,9 +78,9 @@ class Builder:
         return tensor
 
     def constant(self, value: Constant, name: str = "") -> Tensor:
-        """A known tensor; the array is kept as it is, not copied."""
+        """A known tensor; the array is kept as it is, not copied. Its name is made unique when something reads it."""
         return Tensor(
-            name=self.unique_name(name or f"{self.prefix or 'value'}/constant"),
+            name=name or f"{self.prefix or 'value'}/constant",
             dtype=DType(value.dtype.name),
             shape=tuple(value.shape),
             constant=value,
@@ -103,6 +104,10 @@ class Builder:
 
     def node(self, name: str, inputs: Sequence[Tensor | None], **attributes: Attribute) -> Node:
         """Append an operator with any number of outputs."""
+        for tensor in inputs:
+            if tensor is not None and tensor.is_constant and tensor not in self._named:
+                tensor.name = self.unique_name(tensor.name)
+                self._named.add(tensor)
         wish = f"{self.prefix}/{name.lower()}" if self.prefix else name.lower()
         node = make_node(
             name,

@@ -30,8 +30,9 @@ def fold_affine(graph: Graph) -> int:
     """
     total = 0
     while found := _find(graph):
+        consumers = graph.consumers()
         for before, node, constant in found:
-            _fold(before, node, constant)
+            _fold(before, node, constant, consumers)
         folded = {id(node) for _, node, _ in found}
         graph.nodes = [node for node in graph.nodes if id(node) not in folded]
         total += len(found)
@@ -64,7 +65,7 @@ def _match(node: Node, producers: dict[Tensor, Node]) -> tuple[Node | None, Vect
         if before is None or constant is None or not _takes(before):
             continue
         vector = _per_channel(constant, before.output)
-        if vector is not None and node.output.shape == before.output.shape:
+        if vector is not None and node.output.rank == before.output.rank:
             return before, vector
     return None, None
 
@@ -88,8 +89,10 @@ def _per_channel(constant: NDArray[np.generic], output: Tensor) -> Vector | None
     return None
 
 
-def _fold(before: Node, node: Node, constant: Vector) -> None:
+def _fold(before: Node, node: Node, constant: Vector, consumers: dict[Tensor, list[Node]]) -> None:
     bias = before.inputs[2] if len(before.inputs) > 2 else None
+    is_private = bias is not None and len(consumers[bias]) == 1
+    bias_name = bias.name if bias is not None and is_private else f"{node.output.name}/bias"
     shift = np.zeros_like(constant) if bias is None else _array(bias)
     weight = before.input(1)
     if node.op in ("MUL", "DIV"):
@@ -97,13 +100,13 @@ def _fold(before: Node, node: Node, constant: Vector) -> None:
         shape = [1] * weight.rank
         shape[_CHANNEL_AXIS[before.op]] = -1
         scaled = _array(weight) * gain.reshape(shape)
-        before.inputs[1] = _constant_like(weight, scaled, f"{node.output.name}/weight")
+        before.inputs[1] = _constant_like(weight, scaled, weight.name)
         shift = shift * gain
     else:
         shift = shift + (constant if node.op == "ADD" else -constant)
     before.inputs = [before.inputs[0], before.inputs[1], None]
     if bias is not None or shift.any():
-        before.inputs[2] = _constant_like(weight, shift, f"{node.output.name}/bias")
+        before.inputs[2] = _constant_like(weight, shift, bias_name)
     before.outputs = [node.output]
 
 

@@ -120,6 +120,7 @@ class _Rewriter:
         self._last: dict[Tensor, Tensor] = {}  # channels-first tensor -> its channels-last twin
         self._first: dict[Tensor, Tensor] = {}  # original of a moved tensor -> channels-first copy
         self._moved: set[Tensor] = set()
+        self._returned = set(graph.outputs)
         self._names = 0
 
     def run(self) -> None:
@@ -150,10 +151,7 @@ class _Rewriter:
         for tensor in node.outputs:
             shape = tuple(tensor.shape[axis] for axis in perm)
             twin = Tensor(
-                name=self._unique(tensor.name),
-                dtype=tensor.dtype,
-                shape=shape,
-                source=tensor.source,
+                name=self._take_name(tensor), dtype=tensor.dtype, shape=shape, source=tensor.source
             )
             self._last[tensor] = twin
             self._moved.add(tensor)
@@ -180,7 +178,7 @@ class _Rewriter:
             wide = array.reshape((1,) * (rank - array.ndim) + array.shape)
             moved = wide.transpose(channels_last(rank))
             self._last[tensor] = Tensor(
-                name=self._unique(tensor.name),
+                name=self._unique(tensor.name, "channels_last"),
                 dtype=tensor.dtype,
                 shape=tuple(moved.shape),
                 constant=moved,
@@ -204,7 +202,7 @@ class _Rewriter:
         node = make_node(
             "TRANSPOSE",
             [x],
-            names=[self._unique(name)],
+            names=[self._unique(name, "transpose")],
             attributes={"perm": perm},
             source=x.source,
         )
@@ -213,6 +211,14 @@ class _Rewriter:
         self._nodes.append(node)
         return node.output
 
-    def _unique(self, name: str) -> str:
+    def _take_name(self, tensor: Tensor) -> str:
+        """The name for what takes a tensor's place; outputs of the graph keep theirs."""
+        name = tensor.name
+        if tensor in self._returned:
+            return self._unique(name, "channels_last")
+        tensor.name = self._unique(name, "channels_first")
+        return name
+
+    def _unique(self, name: str, suffix: str) -> str:
         self._names += 1
-        return f"{name}/layout_{self._names}"
+        return f"{name}/{suffix}_{self._names}"

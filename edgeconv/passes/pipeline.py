@@ -14,6 +14,7 @@ from edgeconv.passes.cleanup import clean_graph, has_dead_nodes, has_inverse_tra
 from edgeconv.passes.fold import fold_affine, has_foldable_affine
 from edgeconv.passes.fuse import fuse_activations, has_fusable_activations
 from edgeconv.passes.layout import assign_layout
+from edgeconv.passes.regroup import regroup_transposes
 
 __all__ = ["OPTIMIZATIONS", "Pass", "run_passes"]
 
@@ -40,6 +41,7 @@ class Pass:
 OPTIMIZATIONS: tuple[Pass, ...] = (
     # The layout comes first: behind it a convolution and its batch norm are neighbours, without a transpose between.
     Pass(name="layout", run=assign_layout),
+    Pass(name="regroup", run=regroup_transposes),
     Pass(
         name="clean",
         run=clean_graph,
