@@ -247,15 +247,20 @@ class Interpreter:
         got = [value for value in values if value is not None]
         if len(got) != len(self.builder.results):
             raise GraphError(f"{node.target} gave {len(got)} results")
-        for value, (dtype, shape) in zip(got, self.builder.results, strict=True):
-            for tensor in (value.real, value.imag) if isinstance(value, ComplexPair) else (value,):
-                if not isinstance(tensor, Tensor):
-                    raise GraphError(f"{node.target} gave {tensor!r}, not a tensor")
-                is_right = dtype.is_complex or tensor.dtype == dtype
-                if not is_right or not shapes_agree(tensor.shape, shape):
-                    raise GraphError(f"{node.target} gave {tensor!r}, PyTorch says {dtype}{shape}")
-                if not is_static(shape) and not tensor.is_constant:
-                    tensor.shape = shape
+        for value, expected in zip(got, self.builder.results, strict=True):
+            for part in (value.real, value.imag) if isinstance(value, ComplexPair) else (value,):
+                _check_tensor(node, part, expected)
+
+
+def _check_tensor(node: fx.Node, tensor: object, expected: TensorType) -> None:
+    dtype, shape = expected
+    if not isinstance(tensor, Tensor):
+        raise GraphError(f"{node.target} gave {tensor!r}, not a tensor")
+    is_right = dtype.is_complex or tensor.dtype == dtype
+    if not is_right or not shapes_agree(tensor.shape, shape):
+        raise GraphError(f"{node.target} gave {tensor!r}, PyTorch says {dtype}{shape}")
+    if not is_static(shape) and not tensor.is_constant:
+        tensor.shape = shape
 
 
 def _apply(
@@ -292,7 +297,7 @@ def _is_contiguous(node: fx.Node) -> bool:
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
         return True
-    return value.is_contiguous() and value.storage_offset() == 0
+    return bool(value.is_contiguous()) and bool(value.storage_offset() == 0)
 
 
 def _is_deterministic(node: fx.Node) -> bool:

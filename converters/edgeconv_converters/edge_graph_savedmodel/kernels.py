@@ -43,7 +43,7 @@ _EXCEPTIONS: Mapping[str, Kernel] = {
             "TOPK_V2",
         ),
         Kernel(dtypes=_NUMBERS),
-    ),  # fmt: skip
+    ),
     # TensorFlow's optimizer turns (x - y) (x - y) into an operator that has no kernel for small integers.
     "MUL": Kernel(dtypes=_NUMBERS - _SMALL),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(dtypes=_ALL, max_rank=7)),

@@ -145,7 +145,7 @@ def pad_image(
     b: LoweringBuilder,
     image: Tensor,
     before: Ints,
-    after: Ints,
+    after: Sequence[Size],
     window: tuple[Ints, Ints, Ints],
     value: float = 0,
 ) -> tuple[Tensor, str]:
@@ -172,7 +172,7 @@ def pad_image(
 
 
 def _is_same_padding(
-    size: Size, before: int, after: int, kernel: int, stride: int, dilation: int
+    size: Size, before: int, after: Size, kernel: int, stride: int, dilation: int
 ) -> bool:
     reach = (kernel - 1) * dilation + 1
     if stride == 1:

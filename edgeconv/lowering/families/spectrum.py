@@ -93,7 +93,8 @@ def _length(x: Tensor, axis: int) -> int:
 
 def _scale(normalization: int, lengths: Sequence[int]) -> float:
     total = float(np.prod(lengths))
-    return {_NOTHING: 1.0, _ROOT: total**-0.5, _LENGTH: 1 / total}[normalization]
+    scales: dict[int, float] = {_NOTHING: 1.0, _ROOT: total**-0.5, _LENGTH: 1 / total}
+    return scales[normalization]
 
 
 def _waves(rows: int, length: int) -> tuple[Matrix, Matrix]:
