@@ -134,13 +134,29 @@ class _Rewriter:
             else:
                 node.inputs = [None if t is None else self._as_first(t) for t in node.inputs]
                 self._nodes.append(node)
-        self._graph.outputs = [self._as_first(tensor) for tensor in self._graph.outputs]
+        self._graph.outputs = [self._as_output(tensor) for tensor in self._graph.outputs]
         self._graph.nodes = self._nodes
         self._graph.remove_dead_nodes()
 
     def _replace(self, old: Tensor, new: Tensor) -> None:
         """Readers of `old`, a channels-last tensor that a transpose made, read `new` from now on."""
         self._first[old] = new
+
+    def _as_output(self, tensor: Tensor) -> Tensor:
+        """What the graph returns, under the name it has to have."""
+        result = self._as_first(tensor)
+        if result is tensor:
+            return tensor
+        if result in self._returned or result in self._graph.inputs:
+            copy = make_node(
+                "RESHAPE", [result], names=[tensor.name], attributes={"shape": result.shape}
+            )
+            copy.source = tensor.source
+            self._nodes.append(copy)
+            return copy.output
+        result.name, tensor.name = tensor.name, result.name
+        self._returned.add(result)
+        return result
 
     def _move(self, node: Node) -> None:
         rank = node.outputs[0].rank
