@@ -24,7 +24,7 @@ from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import VERIFIERS
 from edgeconv.execute.work import Material, conversion, verification
 from edgeconv.execute.workspace import Workspace
-from edgeconv.formats import Format
+from edgeconv.formats import FORMATS, Format
 from edgeconv.inspection.facts import ModelFacts
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.registry import Registry, is_installed, missing_dependency
@@ -221,8 +221,13 @@ def _inspect(
 
 def _check_runtime(known: Format) -> None:
     verifier = VERIFIERS.get(known.id)
-    if verifier is None:
-        raise UsageError(f"'{known.id}' cannot be verified", why="it is not a file that runs")
+    if verifier is None or not known.is_delivered:
+        runs = ", ".join(item.id for item in FORMATS if item.is_delivered)
+        raise UsageError(
+            f"'{known.id}' cannot be verified",
+            why="nothing runs it",
+            hint=f"give an artifact of another format: {runs}",
+        )
     missing = [name for name in verifier.requires if not is_installed(name)]
     if missing:
         raise missing_dependency(f"verifying '{known.id}'", missing, [verifier.extra])

@@ -10,7 +10,7 @@ from typing import Any, Self
 from edgeconv.dims import DimExpr, Size
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import Array, RunResult, Session
-from edgeconv.formats.inputs import check_inputs
+from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
@@ -57,7 +57,9 @@ class SavedModelSession:
             outputs = {spec.name: result[spec.name].numpy() for spec in self._signature.outputs}
         except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
             raise InvalidInputError(
-                "the SavedModel does not run on these inputs", why=str(error).partition("\n")[0]
+                "the SavedModel does not run on these inputs",
+                why=str(error).partition("\n")[0],
+                hint=TRY_OTHERS,
             ) from error
         return RunResult(outputs=outputs, latencies_seconds=tuple(latencies))
 
@@ -159,7 +161,11 @@ def _read_declared(path: Path) -> tuple[Any, Signature]:
     inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
     outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
     if not outputs:
-        raise InvalidInputError(f"'{path}' has no signature '{SIGNATURE_KEY}'")
+        raise InvalidInputError(
+            f"'{path}' has no signature '{SIGNATURE_KEY}'",
+            why="nothing in it says what goes in and out",
+            hint="save it with signatures={'serving_default': ...}",
+        )
     return model, Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
 
 

@@ -137,6 +137,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
         raise ConversionError(
             "the model is larger than an ONNX file can be",
             why=f"{model.ByteSize()} bytes, and a protocol buffer ends at 2 GB",
+            hint="convert it to another format",
         )
     job.output.write_bytes(model.SerializeToString(deterministic=True))
     _check(job.output)
