@@ -63,5 +63,5 @@ def test_the_wheel_brings_the_command_and_the_converters(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith("/entry_points.txt"))
         text = archive.read(name).decode()
-    assert "edgeconv = edgeconv.cli.main:main" in text
+    assert "edgeconv = edgeconv.__main__:main" in text
     assert "[edgeconv.converters]" in text

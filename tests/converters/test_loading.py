@@ -71,6 +71,19 @@ def test_token_ids_use_all_rows_of_their_tables_and_masks_stay_masks() -> None:
     assert set(smallest.values()) == {0}
 
 
+def test_pixels_and_sound_have_all_values_of_their_dtype() -> None:
+    class Pixels(nn.Module):
+        def forward(self, image: Tensor, sound: Tensor, mask: Tensor) -> Tensor:
+            return image.float().mean() + sound.float().mean() + mask.float().mean()
+
+    bound = _drawn(Pixels(), "image:uint8[9,99]", "sound:int16[9,99]", "mask:int64[9,99]")
+    image, sound, mask = bound.tensors
+    assert int(image.max()) > 200
+    assert int(sound.min()) < -30000
+    assert int(mask.max()) == 1
+    assert [tensor.dtype for tensor in bound.tensors] == [torch.uint8, torch.int16, torch.int64]
+
+
 def test_integers_stay_as_they_are_where_more_would_fail() -> None:
     class Refuses(nn.Module):
         def forward(self, ids: Tensor) -> Tensor:
