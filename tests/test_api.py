@@ -11,12 +11,38 @@ from pathlib import Path
 import pytest
 
 import edgeconv as ec
+<<<<<<< HEAD
 from edgeconv.errors import UsageError
+=======
+from edgeconv.errors import error_classes
+>>>>>>> input
 
 
 def test_every_public_name_resolves() -> None:
     assert all(getattr(ec, name) is not None for name in ec.__all__)
     assert sorted(ec.__all__) == ec.__all__
+
+
+def test_every_error_is_public() -> None:
+    assert {cls.__name__ for cls in error_classes()} < set(ec.__all__)
+
+
+def test_no_public_signature_says_any() -> None:
+    import inspect
+    import typing
+
+    said = []
+    for name in ec.__all__:
+        item = getattr(ec, name)
+        members = vars(item).items() if inspect.isclass(item) else [(name, item)]
+        for key, member in members:
+            function = member.fget if isinstance(member, property) else member
+            if inspect.isfunction(function) and not key.startswith("_"):
+                hints = function.__annotations__
+                assert "return" in hints, f"{name}.{key}"
+                said += [f"{name}.{key}" for hint in hints.values() if "Any" in str(hint)]
+                typing.get_overloads(function)
+    assert said == []
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -32,9 +32,22 @@ progress and messages to stderr. An error says what failed, why, and what to do;
 | 6 | an artifact does not compute what the model computes |
 | 9 | refused: the model would run code when read |
 | 70 | a bug in edgeconv |
-| 130, 143 | interrupted, terminated |
+| 129, 130, 143 | ended by SIGHUP, Ctrl-C, SIGTERM: what was delivered before is whole, nothing else is left |
+| 141 | nobody reads the result any more |
 
 With several formats asked for, what succeeded is delivered, and the status is that of the first failure.
+
+| environment variable | meaning |
+| --- | --- |
+| `EDGECONV_CACHE_DIR` | where results of earlier runs are kept, and where runs work; else the user's cache folder |
+| `EDGECONV_MEMORY_LIMIT` | most that one worker process may take, such as `4G`; else nine tenths of the machine's memory |
+| `EDGECONV_OFFLINE` | `1`: nothing may be fetched |
+| `EDGECONV_PLUGINS` | names of the plugins to load beside edgeconv's own, with commas between; all unless set |
+| `EDGECONV_PASS_ENV` | names of further variables that factories and converters may see, with commas between |
+| `NO_COLOR` | no colours |
+
+A factory is looked for where Python looks for modules: in the folder edgeconv is called in, beside its file, in
+`PYTHONPATH`, and among what is installed.
 """
 
 

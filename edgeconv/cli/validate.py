@@ -93,7 +93,9 @@ def validate(  # noqa: PLR0913 - one parameter for each option
     if verdict.passed:
         return 0
     error = ValidationError(
-        f"'{artifact}' does not compute what '{reference}' computes", why=verdict.summary()
+        f"'{artifact}' does not compute what '{reference}' computes",
+        why=verdict.summary(),
+        hint="make sure that it was made from this model, with these weights",
     )
     return tell_error(error, Screen(is_verbose=verbose))
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[np.generic]
 
-__all__ = ["check_inputs"]
+__all__ = ["TRY_OTHERS", "check_inputs"]
+
+TRY_OTHERS = "names, dtypes and sizes fit: look at the values, or try the sizes it was made with"
+"""What to do when a runtime fails on inputs that fit the signature."""
 
 
 def check_inputs(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, int]:

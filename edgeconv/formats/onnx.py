@@ -12,7 +12,7 @@ from edgeconv.dims import DimExpr, Size, parse_size, symbols
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.declared import new_dim_name
 from edgeconv.formats.handler import Array, RunResult, Session
-from edgeconv.formats.inputs import check_inputs
+from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
@@ -53,7 +53,9 @@ class OnnxSession:
                 latencies.append(time.perf_counter() - started)
         except Exception as error:
             raise InvalidInputError(
-                "the ONNX model does not run on these inputs", why=str(error).partition("\n")[0]
+                "the ONNX model does not run on these inputs",
+                why=str(error).partition("\n")[0],
+                hint=TRY_OTHERS,
             ) from error
         return RunResult(
             outputs=dict(zip(names, results, strict=True)), latencies_seconds=tuple(latencies)
@@ -131,7 +133,9 @@ class OnnxHandler:
             )
         except Exception as error:
             raise InvalidInputError(
-                f"ONNX Runtime refuses '{path.name}'", why=str(error).partition("\n")[0]
+                f"ONNX Runtime refuses '{path.name}'",
+                why=str(error).partition("\n")[0],
+                hint="it may need operators, or an opset, that this version does not have",
             ) from error
         return OnnxSession(signature, session)
 

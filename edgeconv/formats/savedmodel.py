@@ -11,7 +11,7 @@ from edgeconv.dims import DimExpr, Size
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.declared import merge_signatures, new_dim_name
 from edgeconv.formats.handler import Array, RunResult, Session
-from edgeconv.formats.inputs import check_inputs
+from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
@@ -58,7 +58,9 @@ class SavedModelSession:
             outputs = {spec.name: result[spec.name].numpy() for spec in self._signature.outputs}
         except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
             raise InvalidInputError(
-                "the SavedModel does not run on these inputs", why=str(error).partition("\n")[0]
+                "the SavedModel does not run on these inputs",
+                why=str(error).partition("\n")[0],
+                hint=TRY_OTHERS,
             ) from error
         return RunResult(outputs=outputs, latencies_seconds=tuple(latencies))
 
@@ -163,12 +165,24 @@ def _read_declared(path: Path) -> Signature:
             hint="save it with signatures={'serving_default': …}",
         )
     names: dict[str, Dim] = {}
+<<<<<<< HEAD
     try:
         inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
         outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
     except (ValueError, TypeError) as error:
         raise _damaged(path, error) from error
     return Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
+=======
+    inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
+    outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
+    if not outputs:
+        raise InvalidInputError(
+            f"'{path}' has no signature '{SIGNATURE_KEY}'",
+            why="nothing in it says what goes in and out",
+            hint="save it with signatures={'serving_default': ...}",
+        )
+    return model, Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
+>>>>>>> input
 
 
 def _spec(name: str, info: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: ANN401 - a protocol buffer

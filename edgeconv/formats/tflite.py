@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import RunResult
-from edgeconv.formats.inputs import check_inputs
+from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.tflite_file import METADATA_NAME
 from edgeconv.formats.tflite_model import TfliteModel, read_model
 from edgeconv.formats.tflite_stamp import stamp_model
@@ -71,6 +71,7 @@ class TfliteSession:
             raise InvalidInputError(
                 "the TFLite model does not run on these inputs",
                 why=str(error),
+                hint=TRY_OTHERS,
                 details=[f"'{name}' {list(inputs[name].shape)}" for name, _ in self._model.inputs],
             ) from error
         outputs = {name: self._interpreter.get_tensor(index) for name, index in self._model.outputs}

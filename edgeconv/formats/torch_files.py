@@ -67,5 +67,6 @@ def torch_file(path: Path) -> Iterator[IO[bytes]]:
             yield cast("IO[bytes]", patient)
             patient.check()
     except BaseException:
-        path.unlink(missing_ok=True)
+        if path.is_file():  # and no device
+            path.unlink()
         raise

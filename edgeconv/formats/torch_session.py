@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.handler import RunResult
-from edgeconv.formats.inputs import check_inputs
+from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.signature import Signature
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class TorchSession:
                     latencies.append(time.perf_counter() - started)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise InvalidInputError(
-                "the model does not run on these inputs", why=str(error).strip()
+                "the model does not run on these inputs",
+                why=str(error).strip(),
+                hint=TRY_OTHERS,
             ) from error
         outputs = _flatten(result)
         names = [spec.name for spec in self._signature.outputs]

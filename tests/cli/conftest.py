@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,3 +134,35 @@ class Refusals:
 @pytest.fixture
 def refused(edgeconv: CommandLine, tmp_path: Path) -> Refusals:
     return Refusals(edgeconv, tmp_path)
+
+
+_SPECS = """
+from edgeconv.plugin import ConverterSpec, Cost
+
+NAMES = (
+    "crash", "exit_process", "exit_politely", "hang", "hang_holding_the_lock", "fill_memory", "run_out_of_memory",
+    "fill_disk", "print_noise", "raise_error", "miss_tool", "return_garbage", "return_unserializable",
+    "return_nothing", "leave_no_output", "point_elsewhere", "close_streams",
+)
+
+def _spec(name):
+    return ConverterSpec(
+        id=f"evil-{name}", version="1", kind="convert", source="torch-export", target="tflite", summary="does harm",
+        entry=f"edgeconv.testing.hostile:{name}", lane="evil", cost=Cost(fidelity=0, install_bytes=0, seconds=0.1),
+    )
+
+ALL = [_spec(name) for name in NAMES]
+"""
+
+
+@pytest.fixture
+def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution with an entry point, as pip leaves one."""
+    site = tmp_path / "site"
+    facts = site / "evil_plugin-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: evil-plugin\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[edgeconv.converters]\nevil = evil_specs:ALL\n")
+    (site / "evil_specs.py").write_text(_SPECS)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.delitem(sys.modules, "evil_specs", raising=False)

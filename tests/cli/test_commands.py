@@ -159,6 +159,35 @@ def test_the_cache_is_listed_pruned_and_cleared(edgeconv: CommandLine) -> None:
     assert edgeconv("cache", "info", "--json").data["entries"] == 0
 
 
+def test_clearing_takes_logs_and_what_killed_runs_left_along(edgeconv: CommandLine) -> None:
+    from filelock import FileLock
+
+    runs, logs = edgeconv.cache / "runs", edgeconv.cache / "logs"
+    for folder in (runs / "run-dead", runs / "run-alive", logs):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x" * 1000)
+    (runs / "run-dead.lock").touch()
+    with FileLock(runs / "run-alive.lock"):
+        freed = edgeconv("cache", "clear", "--json").data["freed_bytes"]
+    assert freed == 2000
+    assert not logs.exists()
+    assert sorted(path.name for path in runs.iterdir()) == ["run-alive", "run-alive.lock"]
+
+
+def test_plugins_tells_what_each_does_and_who_brought_it(edgeconv: CommandLine) -> None:
+    found = cast("list[dict[str, object]]", edgeconv("plugins", "--json").data["converters"])
+    assert {item["distribution"] for item in found} >= {"edgeconv"}
+    text = edgeconv("plugins").out
+    for item in found:
+        assert str(item["id"]) in text
+        assert str(item["summary"]) in text
+
+
+@pytest.mark.usefixtures("plain")
+def test_plan_says_that_nothing_is_out(edgeconv: CommandLine, model: str) -> None:
+    assert "out: none" in edgeconv("plan", model, "--to", "tflite", "--explain").out
+
+
 def test_pruning_needs_a_limit(edgeconv: CommandLine) -> None:
     assert edgeconv("cache", "prune").status == 2
 

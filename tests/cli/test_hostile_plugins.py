@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -19,37 +18,6 @@ NET = """
 import torch
 def build(): return torch.nn.Linear(4, 3), (torch.rand(2, 4),)
 """
-
-SPECS = """
-from edgeconv.plugin import ConverterSpec, Cost
-
-NAMES = (
-    "crash", "exit_process", "exit_politely", "hang", "hang_holding_the_lock", "fill_memory", "run_out_of_memory",
-    "fill_disk", "print_noise", "raise_error", "miss_tool", "return_garbage", "return_unserializable",
-    "return_nothing", "leave_no_output", "point_elsewhere", "close_streams",
-)
-
-def _spec(name):
-    return ConverterSpec(
-        id=f"evil-{name}", version="1", kind="convert", source="torch-export", target="tflite", summary="does harm",
-        entry=f"edgeconv.testing.hostile:{name}", lane="evil", cost=Cost(fidelity=0, install_bytes=0, seconds=0.1),
-    )
-
-ALL = [_spec(name) for name in NAMES]
-"""
-
-
-@pytest.fixture
-def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution with an entry point, as pip leaves one."""
-    site = tmp_path / "site"
-    facts = site / "evil_plugin-1.0.dist-info"
-    facts.mkdir(parents=True)
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: evil-plugin\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[edgeconv.converters]\nevil = evil_specs:ALL\n")
-    (site / "evil_specs.py").write_text(SPECS)
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.delitem(sys.modules, "evil_specs", raising=False)
 
 
 @pytest.fixture

@@ -68,7 +68,11 @@ def resolve_dims(bound: Bound, dynamic: DynamicDims | None) -> InputShapes:
         shape: list[Size] = list(tensor.shape)
         for axis, declared in dynamic.get(name, {}).items():
             if not -len(shape) <= axis < len(shape):
-                raise UsageError(f"input '{name}' has no axis {axis}", why=f"its shape is {shape}")
+                raise UsageError(
+                    f"input '{name}' has no axis {axis}",
+                    why=f"its shape is {shape}",
+                    hint="axes count from 0",
+                )
             shape[axis] = _declare(name, declared, int(tensor.shape[axis]), dims, bounded)
         shapes.append(tuple(shape))
     return InputShapes(shapes=tuple(shapes), dims=tuple(dims.values()), bounded=frozenset(bounded))
@@ -97,7 +101,11 @@ def _solve(name: str, text: str, actual: int, dims: Mapping[str, Dim]) -> tuple[
     try:
         size = parse_size(text)
     except ValueError as error:
-        raise UsageError(f"'{text}' is no name of a dim", why=f"for input '{name}'") from error
+        raise UsageError(
+            f"'{text}' is no name of a dim",
+            why=f"it stands in the dynamic dims of input '{name}'",
+            hint='write "N", or a multiple like "8*H"',
+        ) from error
     names = sorted(symbols(size))
     if len(names) != 1:
         raise UsageError(
@@ -109,7 +117,9 @@ def _solve(name: str, text: str, actual: int, dims: Mapping[str, Dim]) -> tuple[
         if evaluate(size, {names[0]: example}) == actual:
             return size, Dim(name=names[0], example=example)
     raise UsageError(
-        f"no whole {names[0]} makes {text} equal {actual}", why=f"which input '{name}' has there"
+        f"no whole {names[0]} makes {text} equal {actual}",
+        why=f"which input '{name}' has there",
+        hint="give example inputs of another size, or another expression",
     )
 
 

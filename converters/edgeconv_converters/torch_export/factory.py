@@ -70,7 +70,7 @@ def _find_function(source: ModelSource) -> Callable[[], object]:
         where = source.path.name if source.path else source.module
         raise InvalidInputError(
             f"'{where}' has no function '{source.function}'",
-            why=""
+            why="nothing in it has this name"
             if function is None
             else f"'{source.function}' is of type {type(function).__name__}",
             hint=_suggest_function(module, source.function),

@@ -2,7 +2,8 @@
 
 0 and 1 are valid as token ids, class ids and masks alike, but a comparison with them alone would prove two rows of
 an embedding. Here the model runs once while every lookup in a table is watched: an input that is looked up, or a
-view of it, may have any value that the smallest of its tables has a row for.
+view of it, may have any value that the smallest of its tables has a row for. Integers of one or two bytes that are
+looked up nowhere are pixels and sound: they may have any value.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edgeconv_converters.torch_export.flatten import Bound
 
 __all__ = ["spread_integers"]
 
+_SIGNAL_BYTES = 2
 _LOG = logging.getLogger(__name__)
 
 
@@ -44,11 +46,18 @@ def spread_integers(module: nn.Module, bound: Bound, drawn: Sequence[str], seed:
     if not chosen:
         return bound
     watch = _Lookups(chosen)
-    if not _runs(module, bound, watch) or not watch.rows:
+    if not _runs(module, bound, watch):
+        return bound
+    ranges = {name: (0, rows - 1) for name, rows in watch.rows.items()}
+    for name, tensor in chosen.items():
+        if name not in ranges and tensor.element_size() <= _SIGNAL_BYTES:
+            limits = torch.iinfo(tensor.dtype)
+            ranges[name] = (limits.min, limits.max)
+    if not ranges:
         return bound
     generator = np.random.default_rng([seed, len(chosen)])
     tensors = tuple(
-        _draw(tensor, watch.rows[name], generator) if name in watch.rows else tensor
+        _draw(tensor, ranges[name], generator) if name in ranges else tensor
         for name, tensor in zip(bound.names, bound.tensors, strict=True)
     )
     wide = bound.with_tensors(tensors)
@@ -66,8 +75,9 @@ def _runs(module: nn.Module, bound: Bound, inside: TorchFunctionMode | torch.no_
     return True
 
 
-def _draw(tensor: Tensor, rows: int, generator: np.random.Generator) -> Tensor:
-    return tensor_from_array(generator.integers(0, rows, tuple(tensor.shape)), dtype_of(tensor))
+def _draw(tensor: Tensor, limits: tuple[int, int], generator: np.random.Generator) -> Tensor:
+    drawn = generator.integers(*limits, tuple(tensor.shape), endpoint=True)
+    return tensor_from_array(drawn, dtype_of(tensor))
 
 
 class _Lookups(TorchFunctionMode):

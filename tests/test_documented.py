@@ -1,0 +1,148 @@
+"""Everything that documents show runs: examples of docstrings, and what README tells people to type."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import edgeconv as ec
+from tests.architecture.sources import ROOT, module_name, package_files
+
+WITH_EXAMPLES = [module_name(p) for p in package_files() if ">>> " in p.read_text()]
+# Their examples convert models.
+HEAVY = {"edgeconv.api", "edgeconv.artifact"}
+README = (ROOT / "README.md").read_text()
+
+
+def _run_examples(name: str) -> doctest.TestResults:
+    return doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
+
+
+@pytest.mark.parametrize("name", sorted(set(WITH_EXAMPLES) - HEAVY))
+def test_examples_of_docstrings_run(name: str) -> None:
+    failed, tried = _run_examples(name)
+    assert tried > 0
+    assert failed == 0
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(HEAVY))
+def test_examples_that_convert_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("EDGECONV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of frameworks
+        failed, tried = _run_examples(name)
+    assert tried > 3
+    assert failed == 0
+
+
+def test_a_wrong_example_is_noticed() -> None:
+    test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, None)
+    runner = doctest.DocTestRunner(verbose=False)
+    assert runner.run(test, out=lambda _: None).failed == 1
+
+
+def test_every_function_of_the_interface_has_an_example() -> None:
+    functions = [getattr(ec, name) for name in ec.__all__ if name.islower()]
+    assert functions
+    assert [f.__name__ for f in functions if ">>> " not in (f.__doc__ or "")] == []
+    assert ">>> " in (ec.Artifact.run.__doc__ or "")
+
+
+def _blocks(language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found
+    return found
+
+
+def _environment(tmp_path: Path) -> dict[str, str]:
+    bin_folder = Path(sys.executable).parent
+    path = os.pathsep.join([str(bin_folder), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "EDGECONV_CACHE_DIR": str(tmp_path / "cache")}
+
+
+def _commands() -> list[str]:
+    """Every command line of the shell blocks, comments and continuations resolved."""
+    text = "\n".join(_blocks("sh")).replace("\\\n", " ")
+    lines = (line.partition(" #")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "sample_models").symlink_to(ROOT / "sample_models")
+    ran = []
+    for command in _commands():
+        words = shlex.split(command)
+        if words[0] != "edgeconv":
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=tmp_path,
+            env=_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        ran.append(words[1])
+    assert "convert" in ran
+    assert {path.suffix for path in (tmp_path / "build").iterdir()} >= {".onnx", ".pt", ".tflite"}
+
+
+def test_the_targets_of_make_that_the_readme_names_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = [shlex.split(c)[1] for c in _commands() if c.startswith("make ")]
+    assert set(named) == {"demo", "test"}
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_extras_that_the_readme_names_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {
+        name for group in re.findall(r"edgeconv\[([\w,-]+)\]", README) for name in group.split(",")
+    }
+    assert named
+    assert named <= set(project["optional-dependencies"])
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    for block in _blocks("python"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error::DeprecationWarning:edgeconv", "-c", block],
+            cwd=tmp_path,
+            env=_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
