@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: install demo test lint types layers check benchmark clean
+.PHONY: install demo test lint types layers check benchmark zoo clean
 
 install: $(READY)
 
@@ -44,6 +44,12 @@ check: lint types layers test
 benchmark: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
 	$(BIN)/python -m benchmarks.speed
+
+# The public model zoo through every format; goes on where it was stopped. ZOO is the folder with models.py.
+ZOO ?= ../shared/zoo
+zoo: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
+	$(BIN)/python -m benchmarks.zoo $(ZOO)
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -98,22 +98,6 @@ def capture(
     check_numbers(seed=seed)
     if samples is not None:
         check_data(samples)
-<<<<<<< HEAD
-=======
-    return _capture(module, example_inputs, dynamic, samples, name=name, seed=seed)
-
-
-def _capture(
-    module: nn.Module,
-    example_inputs: Tensor | Sequence[object] | Mapping[str, object],
-    dynamic: Mapping[str, Mapping[int, str | Dim]] | None,
-    samples: Data | None,
-    *,
-    name: str,
-    seed: int,
-) -> Model:
-    core, worker = (import_module(f"{_CAPTURING}.{part}") for part in ("core", "worker"))
->>>>>>> input
     folder = CaptureFolder()
     context: dict[str, object] = {}
     facts = {"name": name, "output": folder.path / "capture", "samples": samples, "seed": seed}

@@ -25,11 +25,7 @@ from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import VERIFIERS
 from edgeconv.execute.work import Material, conversion, verification
 from edgeconv.execute.workspace import Workspace
-<<<<<<< HEAD
 from edgeconv.formats import Format, find_format
-=======
-from edgeconv.formats import FORMATS, Format
->>>>>>> input
 from edgeconv.inspection.facts import ModelFacts
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.registry import Registry, is_installed, missing_dependency
@@ -230,18 +226,12 @@ def _inspect(
 
 def _check_runtime(known: Format) -> None:
     verifier = VERIFIERS.get(known.id)
-<<<<<<< HEAD
     if verifier is None:
-        raise UsageError(f"'{known.id}' cannot be run", why="nothing here runs such files")
-=======
-    if verifier is None or not known.is_delivered:
-        runs = ", ".join(item.id for item in FORMATS if item.is_delivered)
         raise UsageError(
-            f"'{known.id}' cannot be verified",
+            f"'{known.id}' cannot be run",
             why="nothing runs it",
-            hint=f"give an artifact of another format: {runs}",
+            hint="give a file of another format: " + ", ".join(sorted(VERIFIERS)),
         )
->>>>>>> input
     missing = [name for name in verifier.requires if not is_installed(name)]
     if missing:
         raise missing_dependency(f"running '{known.id}'", missing, [verifier.extra])

@@ -11,11 +11,7 @@ from pathlib import Path
 import pytest
 
 import edgeconv as ec
-<<<<<<< HEAD
-from edgeconv.errors import UsageError
-=======
-from edgeconv.errors import error_classes
->>>>>>> input
+from edgeconv.errors import UsageError, error_classes
 
 
 def test_every_public_name_resolves() -> None:

@@ -165,24 +165,12 @@ def _read_declared(path: Path) -> Signature:
             hint="save it with signatures={'serving_default': …}",
         )
     names: dict[str, Dim] = {}
-<<<<<<< HEAD
     try:
         inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
         outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
     except (ValueError, TypeError) as error:
         raise _damaged(path, error) from error
     return Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
-=======
-    inputs = tuple(_spec(name, info, names) for name, info in sorted(declared.inputs.items()))
-    outputs = tuple(_spec(name, info, names) for name, info in sorted(declared.outputs.items()))
-    if not outputs:
-        raise InvalidInputError(
-            f"'{path}' has no signature '{SIGNATURE_KEY}'",
-            why="nothing in it says what goes in and out",
-            hint="save it with signatures={'serving_default': ...}",
-        )
-    return model, Signature(inputs=inputs, outputs=outputs, dims=tuple(names.values()))
->>>>>>> input
 
 
 def _spec(name: str, info: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: ANN401 - a protocol buffer

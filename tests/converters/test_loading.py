@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,12 +10,11 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn
 
-from edgeconv.errors import CaptureError, InvalidInputError, UnsafeInputError
-from edgeconv.formats.pickles import refuse_pickled_code
+from edgeconv.errors import CaptureError, InvalidInputError
 from edgeconv.formats.torch_files import torch_file
 from edgeconv.source import parse_inputs, parse_model
+from edgeconv_converters.torch_export.binding import bind_source
 from edgeconv_converters.torch_export.build import build_source
-from edgeconv_converters.torch_export.declared import check_fixed, declare_inputs, declared_specs
 from edgeconv_converters.torch_export.evaluate import run_in_float64
 from edgeconv_converters.torch_export.examples import arguments_from_specs
 from edgeconv_converters.torch_export.flatten import (
@@ -100,35 +96,32 @@ def test_floats_that_are_looked_up_nowhere_are_left_alone() -> None:
     assert spread_integers(nn.ReLU(), bound, ["input"], 0) is bound
 
 
-def test_a_program_declares_the_dims_it_was_exported_with() -> None:
+def test_a_fixed_size_of_a_program_cannot_be_made_dynamic(tmp_path: Path) -> None:
+    path = tmp_path / "linear.pt2"
+    torch.export.save(torch.export.export(nn.Linear(4, 3), (torch.rand(5, 4),)), path)
+    built = build_source(parse_model(str(path)))
+    bound, _ = bind_source(built, parse_inputs(["input:float32[5,4]"]), seed=0)
+    assert bound.names == ("input",)
+    with pytest.raises(CaptureError, match="'N' cannot be dynamic"):
+        bind_source(built, parse_inputs(["input:float32[N=5,4]"]), seed=0)
+
+
+def test_what_is_not_given_of_a_program_stays_as_it_declares(tmp_path: Path) -> None:
     class Pair(nn.Module):
         def forward(self, left: Tensor, right: Tensor) -> Tensor:
             return left.sum(1) + right.sum(1)
 
-    rows, left = torch.export.Dim("rows", min=3, max=9), torch.export.Dim("left")
-    dims = ({0: rows, 1: left}, {0: rows, 1: 2 * left})
-    program = torch.export.export(Pair(), (torch.rand(5, 4), torch.rand(5, 8)), dynamic_shapes=dims)
-    declared = declare_inputs(program)
-    assert declared is not None
-    assert [str(spec) for spec in declared.inputs] == [
-        "left:float32[left_0,left_1]",
-        "right:float32[left_0,2*left_1]",
+    rows, wide = torch.export.Dim("rows"), torch.export.Dim("wide", min=3, max=9)
+    inputs, dims = (torch.rand(5, 4), torch.rand(5, 8)), ({0: rows}, {0: rows, 1: wide})
+    path = tmp_path / "pair.pt2"
+    torch.export.save(torch.export.export(Pair(), inputs, dynamic_shapes=dims), path)
+    _, shapes = bind_source(
+        build_source(parse_model(str(path))), parse_inputs(["left:float32[left_0=5,4]"]), seed=0
+    )
+    assert [tuple(map(str, shape)) for shape in shapes.shapes] == [
+        ("left_0", "4"),
+        ("left_0", "right_1"),
     ]
-    assert [(d.name, d.example, d.min, d.max) for d in declared.dims] == [
-        ("left_0", 5, 3, 9),
-        ("left_1", 4, 1, None),
-    ]
-    assert [spec.tensor.name for spec in declared_specs(declared, ("a", "b"))] == ["a", "b"]
-    assert declared_specs(declared, ("a",)) == ()
-
-
-def test_a_fixed_size_of_a_program_cannot_be_made_dynamic() -> None:
-    program = torch.export.export(nn.Linear(4, 3), (torch.rand(5, 4),))
-    declared = declare_inputs(program)
-    assert declared is not None
-    check_fixed(declared, parse_inputs(["input:float32[5,4]"]), ("input",))
-    with pytest.raises(CaptureError, match="'N' cannot be dynamic"):
-        check_fixed(declared, parse_inputs(["input:float32[N=5,4]"]), ("input",))
 
 
 def test_a_model_without_a_program_runs_in_float64_as_well() -> None:
@@ -185,57 +178,6 @@ def test_a_module_that_cannot_be_copied_is_taken_as_it_is_or_refused() -> None:
     assert ready_module(module, is_owned=False) is module
     with pytest.raises(InvalidInputError, match="without changing it"):
         ready_module(Stubborn(), is_owned=False)
-
-
-class Hostile:
-    def __init__(self, marker: Path) -> None:
-        self._marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self._marker),)
-
-
-def _program(path: Path) -> Path:
-    torch.export.save(torch.export.export(nn.Linear(4, 3), (torch.rand(5, 4),)), path)
-    return path
-
-
-def _replace(path: Path, ending: str, content: bytes) -> None:
-    """Put other content into the member whose name ends so."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    (name,) = [name for name in members if name.endswith(ending)]
-    members[name] = content
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, data in members.items():
-            archive.writestr(member, data)
-
-
-@pytest.mark.parametrize("is_archive", [True, False])
-def test_a_program_whose_pickles_run_code_is_refused_before_they_run(
-    tmp_path: Path, *, is_archive: bool
-) -> None:
-    path, marker = _program(tmp_path / "model.pt2"), tmp_path / "ran"
-    refuse_pickled_code(path)
-    if is_archive:
-        torch.save({"x": Hostile(marker)}, tmp_path / "inner")
-        content = (tmp_path / "inner").read_bytes()
-    else:
-        content = pickle.dumps(Hostile(marker))
-    _replace(path, "sample_inputs/model.pt", content)
-    with pytest.raises(UnsafeInputError, match="would run code") as caught:
-        build_source(parse_model(str(path)))
-    assert any("mkdir" in line for line in caught.value.details)
-    assert not marker.exists()
-
-
-def test_trust_lets_a_program_run_its_pickles(tmp_path: Path) -> None:
-    path, marker = _program(tmp_path / "model.pt2"), tmp_path / "ran"
-    torch.save({"x": Hostile(marker)}, tmp_path / "inner")
-    _replace(path, "sample_inputs/model.pt", (tmp_path / "inner").read_bytes())
-    with pytest.raises(InvalidInputError):  # what it gives is no example
-        build_source(parse_model(str(path), trust=True))
-    assert marker.exists()
 
 
 def test_a_file_that_cannot_be_written_fails_in_python(tmp_path: Path) -> None:

@@ -197,17 +197,7 @@ def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protoc
     _strip_source_paths(model)
     model.graph.name = job.name
     if model.ByteSize() > _MAX_INLINE_BYTES:
-<<<<<<< HEAD
         raise _too_large(model.ByteSize())
-=======
-        raise ConversionError(
-            "the model is larger than an ONNX file can be",
-            why=f"{model.ByteSize()} bytes, and a protocol buffer ends at 2 GB",
-            hint="convert it to another format",
-        )
-    job.output.write_bytes(model.SerializeToString(deterministic=True))
-    _check(job.output)
->>>>>>> input
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     details: dict[str, Json] = {
         "ir_version": model.ir_version,
