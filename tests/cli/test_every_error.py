@@ -64,7 +64,7 @@ def _unsafe(desk: Desk) -> Said:
 def _no_route(desk: Desk) -> Said:
     path = desk.folder / "m.tflite"
     path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(16))
-    return desk.edgeconv("convert", path, "-o", desk.folder / "out", "--json")
+    return desk.edgeconv("convert", path, "--to", "onnx", "-o", desk.folder / "out", "--json")
 
 
 def _bug(desk: Desk) -> Said:
