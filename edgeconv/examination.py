@@ -168,10 +168,12 @@ class _Bench:
         return cast("Material", self.steps.do(work, on_miss=_nothing).material).path
 
     def verify(self, artifact: Material, known: Format, captured: Capture) -> Verdict:
+        work = verification(known.id, VERIFIERS[known.id], (known.id,), self.request)
         work = replace(
-            verification(known.id, VERIFIERS[known.id], (known.id,), self.request),
+            work,
             inputs={"artifact": artifact, "reference": captured.reference},
             signature=captured.signature,
+            options={**work.options, "is_given": True},
         )
         return cast("Verdict", self.steps.do(work, on_miss=_nothing).verdict)
 

@@ -31,6 +31,7 @@ class OutputComparison:
     _largest_error: float = 0.0
     _error_sum: float = 0.0
     _count: int = 0
+    _is_compared: bool = False
     _cosine: float = 1.0
     _signal: float = 0.0
     _noise: float = 0.0
@@ -41,6 +42,7 @@ class OutputComparison:
 
     def add(self, case: str, wanted: Array, got: Array) -> None:
         """Compare one case."""
+        self._is_compared = True
         if got.shape != wanted.shape:
             self._reasons.append(f"has shape {list(got.shape)}, not {list(wanted.shape)} ({case})")
             return
@@ -115,6 +117,8 @@ class OutputComparison:
         )
 
     def _judge(self, tolerance: float) -> str:
+        if not self._is_compared:
+            return "was never compared"
         if self._exact_mismatches and self.noise_floor == 0:
             return f"differs in {self._exact_mismatches} integers"
         if not self._exact_mismatches and self._largest_error > tolerance:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import digest_path
 from edgeconv.dims import is_static
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, MissingDependencyError
 from edgeconv.formats import load_handler
 from edgeconv.formats.handler import Session
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv.validation.compare import OutputComparison
-from edgeconv.validation.reference import Case, Reference, read_reference
+from edgeconv.validation.reference import Reference, read_reference
 from edgeconv.validation.verdict import Verdict
 
 __all__ = ["compare_signatures", "verify", "verify_artifact"]
@@ -24,7 +24,8 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
     """Verify `inputs["artifact"]` against the bundle `inputs["reference"]`.
 
     Args:
-        request: The JSON of a `Job`; the option `format` names the artifact's format.
+        request: The JSON of a `Job`; the option `format` names the artifact's format, `is_given` tells that the
+            user named the artifact.
         context: Of the worker; not used.
 
     Returns:
@@ -32,23 +33,35 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
 
     Raises:
         MissingDependencyError: The runtime of the format is not installed.
+        InvalidInputError: The user named a file that cannot be read.
     """
     job = Job.from_json(request)
     artifact, reference = job.inputs["artifact"], read_reference(job.inputs["reference"])
-    verdict = verify_artifact(artifact, str(job.options["format"]), reference)
+    is_given = bool(job.options.get("is_given"))
+    verdict = verify_artifact(artifact, str(job.options["format"]), reference, is_given=is_given)
     return JobResult(
         output=artifact, details={"verdict": cast("Json", verdict.to_json())}
     ).to_json()
 
 
-def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict:
+def verify_artifact(
+    path: Path, format_id: str, reference: Reference, *, is_given: bool = False
+) -> Verdict:
     """Run an artifact on every case of a reference and compare.
 
     What goes wrong on the way (the runtime refuses the file, a case does not run) is a problem in the verdict, not an
     exception.
 
+    Args:
+        path: The artifact.
+        format_id: Its format.
+        reference: What the model computes.
+        is_given: Whether the user named it: a file that cannot be read or opened at all is then no verdict on a
+            conversion, but a file that cannot be used.
+
     Raises:
         MissingDependencyError: The runtime of the format is not installed.
+        InvalidInputError: The user named a file that is damaged, or says nothing of what goes in and out.
     """
     handler = load_handler(format_id)
     comparisons = {
@@ -59,13 +72,14 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
         )
         for spec in reference.signature.outputs
     }
+    compared = 0
     try:
         problems = compare_signatures(reference.signature, handler.read_signature(path))
         with handler.open(path) as session:
-            for case in reference.cases:
-                problems += _run_case(session, case, comparisons)
+            compared, more = _run_cases(session, reference, comparisons)
+        problems += more
     except EdgeconvError as error:
-        if error.exit_status == 4:
+        if is_given or isinstance(error, MissingDependencyError):
             raise
         problems = [_one_line(error)]
     outputs = tuple(comparison.metrics() for comparison in comparisons.values())
@@ -74,7 +88,7 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
         candidate=digest_path(path),
         format=format_id,
         device="local",
-        samples=len(reference.cases),
+        samples=compared,
         sizes=tuple(sizes for sizes, _ in reference.groups()),
         outputs=outputs,
         problems=tuple(problems),
@@ -82,16 +96,34 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
     )
 
 
-def _run_case(session: Session, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:
-    try:
-        got = session.run(case.inputs()).outputs
-    except EdgeconvError as error:
-        return [f"case '{case.name}' {dict(case.sizes) or ''} does not run: {_one_line(error)}"]
-    wanted = case.outputs()
-    for name, comparison in comparisons.items():
-        if name in got:
-            comparison.add(case.name, wanted[name], got[name])
-    return [f"output '{name}' is missing" for name in comparisons if name not in got]
+def _run_cases(
+    session: Session, reference: Reference, comparisons: Mapping[str, OutputComparison]
+) -> tuple[int, list[str]]:
+    """Compare all cases; returns how many ran, and what was wrong, each reason once with the cases it concerns."""
+    failed: dict[str, list[str]] = {}
+    absent: dict[str, None] = {}
+    compared = 0
+    for case in reference.cases:
+        try:
+            got = session.run(case.inputs()).outputs
+        except EdgeconvError as error:
+            name = f"'{case.name}'" + (f" {dict(case.sizes)}" if case.sizes else "")
+            failed.setdefault(_one_line(error), []).append(name)
+            continue
+        compared += 1
+        wanted = case.outputs()
+        for name, comparison in comparisons.items():
+            if name in got:
+                comparison.add(case.name, wanted[name], got[name])
+            else:
+                absent[f"output '{name}' is missing"] = None
+    return compared, [*map(_describe_cases, failed.values(), failed), *absent]
+
+
+def _describe_cases(names: list[str], why: str) -> str:
+    if len(names) == 1:
+        return f"case {names[0]} does not run: {why}"
+    return f"cases {', '.join(names)} do not run: {why}"
 
 
 def _one_line(error: EdgeconvError) -> str:
