@@ -331,6 +331,23 @@ def test_inference_mode_of_the_caller_does_not_matter(tmp_path: Path) -> None:
         assert torch.is_inference_mode_enabled()
 
 
+class Mutates(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x += 1
+        return x * 2
+
+
+def test_a_model_that_changes_its_input_does_not_change_the_callers(tmp_path: Path) -> None:
+    example = torch.zeros(2, 3)
+    model = ec.capture(Mutates(), example)
+    result = ec.convert(model, to=["onnx", "tflite"], out=tmp_path / "out")
+    assert torch.equal(example, torch.zeros(2, 3))
+    given = np.zeros((2, 3), "float32")
+    for artifact in result.values():
+        assert artifact.run({"x": given})["output"].tolist() == [[2.0] * 3] * 2
+    assert not given.any()
+
+
 def test_two_threads_convert_at_once(tmp_path: Path) -> None:
     made: dict[int, bool] = {}
 

@@ -170,7 +170,7 @@ def _record(path: Path, text: str) -> tuple[Signature, dict[str, str]]:
         raise InvalidInputError(
             f"'{path}' does not say what goes in and out",
             why="it was not made by edgeconv, and TorchScript stores no shapes",
-            hint="describe its inputs with --input",
+            hint="convert it first: edgeconv convert FILE --to torchscript --input NAME:DTYPE[DIMS]",
         ) from error
 
 

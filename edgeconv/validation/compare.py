@@ -51,10 +51,12 @@ class OutputComparison:
     _agreeing: int = 0
     _rows: int = 0
     _mismatches: int = 0
+    _is_compared: bool = False
     _reasons: list[str] = field(default_factory=list)
 
     def add(self, case: str, wanted: Array, got: Array) -> None:
         """Compare one case."""
+        self._is_compared = True
         if not self._has_dtype(got):
             self._blame(f"is {got.dtype.name}, not {self.dtype}")
         if got.shape != wanted.shape:
@@ -121,11 +123,16 @@ class OutputComparison:
         self._agreeing += int(same.sum())
         self._rows += same.size
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether there was any case."""
+        return self._is_compared
+
     def metrics(self) -> OutputMetrics:
         """The metrics so far, and whether the output passes."""
         largest = max(abs(limit) for limit in self.limits)
         tolerance = 0.0 if self._is_exact else float_tolerance(self.noise_floor, largest)
-        reason = "; ".join(self._reasons)
+        reason = "; ".join(self._reasons) if self._is_compared else "was never compared"
         reason = reason or (self._judge_exact() if self._is_exact else self._judge(tolerance))
         over_floor = None
         if self.noise_floor and not self._is_exact:

@@ -68,13 +68,14 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
     except EdgeconvError as error:
         problems.append(_one_line(error))
     outputs = tuple(comparison.metrics() for comparison in comparisons.values())
+    is_run = any(comparison.is_compared for comparison in comparisons.values())
     return Verdict(
         reference=reference.computed_by,
         candidate=digest_path(path),
         format=format_id,
         device="local",
-        samples=len(reference.cases),
-        sizes=tuple(sizes for sizes, _ in reference.groups()),
+        samples=len(reference.cases) if is_run else 0,
+        sizes=tuple(sizes for sizes, _ in reference.groups()) if is_run else (),
         outputs=outputs,
         problems=tuple(problems),
         passed=not problems and all(output.passed for output in outputs),

@@ -232,6 +232,24 @@ def test_an_artifact_that_is_damaged_is_told_as_such(
     assert cast("dict[str, str]", said.data["error"])["code"] == "invalid-input"
     assert "hint: " in said.err
     assert "Traceback" not in said.err
-    said = edgeconv("validate", artifact, "--reference", f"{net}:build", "-q")
-    assert said.status in (2, 6)
+    said = edgeconv("validate", artifact, "--reference", f"{net}:build", "--json", "-q")
+    assert said.status == 2
+    assert cast("dict[str, str]", said.data["error"])["code"] == "invalid-input"
     assert "Traceback" not in said.err
+
+
+def test_an_artifact_of_another_model_is_told_each_reason_once(
+    edgeconv: CommandLine, net: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert edgeconv("convert", f"{net}:build", "--to", "onnx", "-o", out, "-q").status == 0
+    said = edgeconv(
+        "validate", out / "build.onnx", "--reference", f"{net}:branches", "--json", "-q"
+    )
+    assert said.status == 6
+    assert said.data["passed"] is False
+    assert said.data["samples"] == 0
+    problems = cast("list[str]", said.data["problems"])
+    assert sum("not run" in text for text in problems) == 1
+    outputs = cast("list[dict[str, object]]", said.data["outputs"])
+    assert [(o["passed"], o["reason"]) for o in outputs] == [(False, "was never compared")]
