@@ -64,6 +64,7 @@ _SOURCE = "torch"
 # What PyTorch can load again is captured like a module.
 _CAPTURED = ("torch-export", "torchscript")
 _SHOWN_ROUTES = 5
+_MAX_LABELS_BYTES = 16 * 2**20
 # Errors of the call itself: nothing was tried, so there is nothing to report.
 _REFUSALS = (InvalidInputError, OutputError, UnsafeInputError, UsageError)
 
@@ -323,6 +324,12 @@ def default_name(source: ModelSource) -> str:
 
 
 def _read_labels(path: Path) -> str:
+    if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_LABELS_BYTES):
+        raise InvalidInputError(
+            f"labels '{path}' cannot be read",
+            why=f"it is no regular file of at most {_MAX_LABELS_BYTES // 2**20} MiB",
+            hint="give a text file in UTF-8 with one class name per line",
+        )
     try:
         labels = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

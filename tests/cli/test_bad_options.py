@@ -99,3 +99,9 @@ def test_a_variable_that_means_nothing(
             said = edgeconv("doctor")
             assert said.status == 2
             assert value in said.err
+
+
+def test_labels_without_an_end_are_not_read(refused: Refusals, model: str) -> None:
+    texts = ["labels '/dev/zero' cannot be read", "no regular file of at most 16 MiB"]
+    words = ("--labels", "/dev/zero")
+    refused.convert(model, *words, code="invalid-input", status=2, texts=texts)
