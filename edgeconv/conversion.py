@@ -378,7 +378,8 @@ def _report(
         _write(report, facts.folder)
     except EdgeconvError as error:
         outcome = replace(outcome, warnings=(*outcome.warnings, "no report was written"))
-        report = build_report(outcome, facts)
+        status = outcome.exit_status or error.exit_status
+        report = build_report(outcome, facts).model_copy(update={"exit_status": status})
         return Conversion(outcome=outcome, report=report, folder=None, report_error=error)
     return Conversion(outcome=outcome, report=report, folder=facts.folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgeconv.artifact import measure_size
+from edgeconv.cli.main import run
 from edgeconv.formats import detect
 from edgeconv.report.document import SCHEMA_PATH
 from edgeconv.version import edgeconv_version
@@ -131,6 +133,7 @@ def _check_validation(edgeconv: CommandLine, artifact: Path, net: Path, other: P
     assert "does not compute what" in said.err
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_factory_is_inspected_with_its_graph(edgeconv: CommandLine, net: Path) -> None:
     said = edgeconv("inspect", f"{net}:build", "--graph", "--json", "-q")
     assert said.status == 0
@@ -139,6 +142,7 @@ def test_a_factory_is_inspected_with_its_graph(edgeconv: CommandLine, net: Path)
     assert "net.py" in str(said.data["graph"])
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -186,6 +190,7 @@ def test_an_lstm_converts_with_any_batch_and_any_number_of_steps(
         assert signature["inputs"][0]["shape"] == ["N", "T", 3]
 
 
+@pytest.mark.usefixtures("warm")
 def test_what_succeeded_is_delivered_when_another_format_fails(
     edgeconv: CommandLine, net: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +210,7 @@ def test_what_succeeded_is_delivered_when_another_format_fails(
     assert "control flow" in page.read_text()
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_model_that_cannot_be_lowered_is_inspected_as_far_as_it_goes(
     edgeconv: CommandLine, net: Path
 ) -> None:
@@ -216,36 +222,45 @@ def test_a_model_that_cannot_be_lowered_is_inspected_as_far_as_it_goes(
     assert signature["inputs"][0]["name"] == "x"
 
 
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with net.py, and its model in four formats under `out`."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    (folder / "net.py").write_text(NET.replace("SEED", "0"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECONV_CACHE_DIR", str(folder / "cache"))
+        assert run(["convert", f"{folder}/net.py:build", "-o", str(folder / "out"), "-q"]) == 0
+    return folder
+
+
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".torchscript.pt", ".savedmodel"])
 def test_an_artifact_that_is_damaged_is_told_as_such(
-    edgeconv: CommandLine, net: Path, tmp_path: Path, suffix: str
+    edgeconv: CommandLine, artifacts: Path, tmp_path: Path, suffix: str
 ) -> None:
-    out = tmp_path / "out"
-    goals = "onnx,torchscript,savedmodel,tflite"
-    assert edgeconv("convert", f"{net}:build", "--to", goals, "-o", out, "-q").status == 0
-    artifact = out / f"build{suffix}"
+    artifact = tmp_path / f"build{suffix}"
+    whole = artifacts / "out" / artifact.name
+    (shutil.copytree if whole.is_dir() else shutil.copyfile)(whole, artifact)
     damaged = artifact / "saved_model.pb" if artifact.is_dir() else artifact
     content = damaged.read_bytes()
     damaged.write_bytes(content[: len(content) // 2])
-    said = edgeconv("inspect", artifact, "--json")
-    assert said.status == 2
-    assert cast("dict[str, str]", said.data["error"])["code"] == "invalid-input"
-    assert "hint: " in said.err
-    assert "Traceback" not in said.err
-    said = edgeconv("validate", artifact, "--reference", f"{net}:build", "--json", "-q")
-    assert said.status == 2
-    assert cast("dict[str, str]", said.data["error"])["code"] == "invalid-input"
-    assert "Traceback" not in said.err
+    for words in (
+        ("inspect", artifact),
+        ("validate", artifact, "--reference", f"{artifacts}/net.py:build"),
+    ):
+        said = edgeconv(*words, "--json")
+        assert said.status == 2
+        assert cast("dict[str, str]", said.data["error"])["code"] == "invalid-input"
+        assert "hint: " in said.err
+        assert "Traceback" not in said.err
 
 
+@pytest.mark.usefixtures("warm")
 def test_an_artifact_of_another_model_is_told_each_reason_once(
-    edgeconv: CommandLine, net: Path, tmp_path: Path
+    edgeconv: CommandLine, artifacts: Path
 ) -> None:
-    out = tmp_path / "out"
-    assert edgeconv("convert", f"{net}:build", "--to", "onnx", "-o", out, "-q").status == 0
-    said = edgeconv(
-        "validate", out / "build.onnx", "--reference", f"{net}:branches", "--json", "-q"
-    )
+    artifact, other = artifacts / "out" / "build.onnx", f"{artifacts}/net.py:branches"
+    said = edgeconv("validate", artifact, "--reference", other, "--json", "-q")
     assert said.status == 6
     assert said.data["passed"] is False
     assert said.data["samples"] == 0
