@@ -60,7 +60,7 @@ class Model:
         return Signature.from_json(cast("Mapping[str, object]", self.captured.details["signature"]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ConversionResult(Mapping[str, Artifact]):
     """The artifacts of a conversion by format id; asking for one that failed raises its error.
 
@@ -71,6 +71,11 @@ class ConversionResult(Mapping[str, Artifact]):
 
     outcome: Outcome
     report: Path | None
+
+    def __repr__(self) -> str:
+        made = ", ".join(f"{name}: '{artifact.path}'" for name, artifact in self.items())
+        failed = "".join(f", {name} failed" for name in self.errors)
+        return f"ConversionResult({made}{failed})"
 
     def __getitem__(self, format_id: str) -> Artifact:
         for goal in self.outcome.goals:

@@ -105,5 +105,6 @@ def _is_failure(record: StepRecord, verdict: Verdict | None) -> bool:
 
 def _result(record: StepRecord, verdict: Verdict | None) -> str:
     if record.error is not None:
-        return record.error.why or record.error.message
+        error = record.error
+        return f"{error.message}: {error.why}" if error.why else error.message
     return verdict.summary() if verdict else ""

@@ -101,10 +101,27 @@ class Planner:
             return missing_dependency(title, modules, [item.extra for item in items])
         return NoRouteError(
             f"no route from '{source}' to '{goal}'",
-            why=_why(rejected, search),
-            hint="see all edges with: edgeconv plan MODEL --to FORMAT --explain",
+            why=self._why(source, rejected, search),
+            hint=self._ways_from(source)
+            or "see all edges with: edgeconv plan MODEL --to FORMAT --explain",
             details=self._nearest_reasons(goal, rejected),
         )
+
+    def _why(self, source: str, rejected: tuple[Rejected, ...], search: Search) -> str:
+        if search.via:
+            return "no chain of converters passes " + ", ".join(f"'{item}'" for item in search.via)
+        if not any(spec.source == source for spec in self.converters):
+            return f"no converter takes '{source}'"
+        return (
+            "every chain of converters is out" if rejected else "no chain of converters leads there"
+        )
+
+    def _ways_from(self, source: str) -> str:
+        """What can be converted, where nothing leads away from a format."""
+        if any(spec.source == source for spec in self.converters):
+            return ""
+        titles = dict.fromkeys(find_format(spec.source).title for spec in self.converters)
+        return f"give the model in another format: {', '.join(titles)}"
 
     def restrict(self, source: str, goals: Iterable[str], search: Search) -> dict[str, Search]:
         """What restricts the routes to each goal: an id in `via` only speaks of goals that it can lead to.
@@ -215,9 +232,3 @@ def _ask(spec: ConverterSpec, artifact: Artifact | None) -> Rejected | None:
 def _passes(plan: Plan, via: tuple[str, ...]) -> bool:
     formats = {spec.target for spec in plan.steps} | {plan.source.format}
     return all(item in formats or item in plan.route for item in via)
-
-
-def _why(rejected: tuple[Rejected, ...], search: Search) -> str:
-    if search.via:
-        return "no chain of converters passes " + ", ".join(f"'{item}'" for item in search.via)
-    return "every chain of converters is out" if rejected else "no chain of converters leads there"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ def render_page(report: Report) -> str:
         "error": format_error,
         "floor": format_floor,
         "seconds": format_seconds,
+        "shell": shlex.join,
         "size": format_size,
         "format_title": _format_title,
         "tensor_shape": _tensor_shape,

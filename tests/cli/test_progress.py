@@ -32,7 +32,7 @@ def test_without_a_terminal_a_step_is_one_plain_line(capsys: pytest.CaptureFixtu
     assert said.out == ""
     assert said.err.splitlines() == [
         "ok      edge-graph → tflite (edge-tflite)  1.2 s",
-        "failed  verify tflite  cached  signal [bold]SIGSEGV[/bold]",
+        "failed  verify tflite  cached  it crashed: signal [bold]SIGSEGV[/bold]",
     ]
 
 
@@ -50,7 +50,7 @@ def test_on_a_terminal_a_step_is_one_living_line(
     said = capsys.readouterr()
     assert said.out == ""
     assert "edge-graph → tflite (edge-tflite)" in said.err
-    assert "✗ signal [bold]SIGSEGV[/bold] (cached)" in said.err
+    assert "✗ it crashed: signal [bold]SIGSEGV[/bold]" in said.err
 
 
 def test_a_table_takes_text_as_it_is() -> None:

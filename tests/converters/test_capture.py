@@ -20,6 +20,11 @@ from edgeconv.plugin.live import find_live
 from edgeconv.source import parse_inputs, parse_model
 from edgeconv.validation.reference import read_reference
 from edgeconv_converters.torch_export.build import build_source
+from edgeconv_converters.torch_export.flatten import (
+    bind_inputs,
+    flatten_outputs,
+    make_flat_module,
+)
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 from edgeconv_converters.torch_export.worker import capture
 
@@ -240,3 +245,18 @@ def test_a_loaded_program_can_be_traced_with_its_batch_dynamic(tmp_path: Path) -
     traced = torch.jit.trace(built.module, (torch.randn(1, 2, 4),), check_trace=False)
     image = torch.randn(3, 2, 4)
     assert torch.equal(traced(image), _Token()(image))
+
+
+class _Counting(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, object]:
+        return {"double": 2 * x, "count": x.shape[0]}
+
+
+def test_a_size_among_the_outputs_is_left_out_by_the_tracer_too() -> None:
+    x = torch.randn(2, 3)
+    bound = bind_inputs(_Counting(), (x,))
+    plan = flatten_outputs(_Counting()(x), bound.names)
+    flat = make_flat_module(_Counting(), bound, plan)
+    traced = torch.jit.trace(flat, (x,))
+    (double,) = traced(torch.ones(5, 3))
+    assert torch.equal(double, 2 * torch.ones(5, 3))

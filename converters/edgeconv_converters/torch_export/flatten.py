@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Never, TypeAlias, cast
 
+import torch
 from torch import Tensor, nn
 
 from edgeconv.errors import InvalidInputError
@@ -337,6 +338,9 @@ class FlatModule(nn.Module):
             for path, leaf in _walk(self.module(*args, **kwargs), ())
             if isinstance(leaf, Tensor)
         }
+        # The tracer turns sizes into tensors, which are no outputs.
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # PyTorch types neither
+            found = {path: leaf for path, leaf in found.items() if path in self._paths}
         if tuple(found) != self._paths:
             raise InvalidInputError(
                 "the model returns other outputs for other inputs",
