@@ -250,6 +250,7 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         raise UsageError("the name is an empty text", hint="leave --name out, or give a name")
     if options.samples is not None:
         check_data(options.samples)
+    _check_texts(options.metadata)
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
@@ -268,6 +269,19 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         use_cache=options.use_cache,
         seed=options.seed,
     )
+
+
+def _check_texts(metadata: Mapping[str, str]) -> None:
+    """Refuse bytes of another encoding, which the command line hands over as they are: no file could hold them."""
+    for key, text in metadata.items():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"the {key} is no text in UTF-8",
+                why=f"character {error.start} cannot be encoded",
+                hint="set the terminal to UTF-8, or leave the character out",
+            ) from error
 
 
 def _goals(asked: tuple[str, ...], source: str) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ def check_data(data: Data) -> None:
             raise UsageError("the path of the samples is an empty text", hint=_HINT)
         if not Path(data).exists():
             raise InvalidInputError(f"samples '{data}' do not exist", hint="check the path")
+        if not (Path(data).is_file() or Path(data).is_dir()):
+            raise InvalidInputError(f"samples '{data}' are no regular file", hint=_HINT)
     elif not isinstance(data, Mapping | Iterable) and not callable(data):
         raise UsageError(
             f"samples cannot be a {type(data).__name__}",

@@ -185,6 +185,12 @@ def _search_path(first: Path) -> tuple[Path, ...]:
 def _existing(path: Path, what: str) -> Path:
     if not path.exists():
         raise InvalidInputError(f"{what} '{path}' does not exist", hint=_suggest_neighbour(path))
+    if not (path.is_file() or path.is_dir()):
+        raise InvalidInputError(
+            f"{what} '{path}' is no regular file",
+            why="a pipe or device would be waited for",
+            hint="copy it into a file first",
+        )
     return path.resolve()
 
 

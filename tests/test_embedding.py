@@ -266,7 +266,7 @@ def test_samples_that_cannot_be_used_are_refused(
         (lambda m: ec.convert(m.model, to=[], out="o"), ec.UsageError, "no format"),
         (lambda m: ec.convert(m.model, out=""), ec.UsageError, "an empty text"),
         (lambda m: ec.convert(m.model, out="/proc/out"), ec.OutputError, "cannot be written"),
-        (lambda m: ec.convert(m.result["onnx"].path, out="o"), ec.NoRouteError, "no PyTorch model"),
+        (lambda m: ec.convert(m.result["onnx"].path, to="onnx", out="o"), ec.UsageError, "already"),
         (lambda m: ec.validate("none.onnx", reference=m.model), ec.InvalidInputError, "not exist"),
     ],
 )

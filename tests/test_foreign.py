@@ -49,7 +49,6 @@ def test_a_letter_that_is_cut_in_two_makes_no_binary_of_a_text() -> None:
     ("members", "text"),
     [
         (["archive/data.pkl", "archive/version"], "checkpoint without a model"),
-        (["config.json", "metadata.json", "model.weights.h5"], "is a Keras model"),
         (["word/document.xml"], "a zip archive, but not a model"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -23,6 +24,7 @@ __all__ = ["Screen", "as_table", "print_message", "print_result"]
 # Where nobody looks at a terminal, lines are as long as they need to be.
 _WIDE = 400
 _GAP = 3
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +81,13 @@ def print_result(text: str) -> None:
 
 
 def print_message(text: str) -> None:
-    """Print to stderr; that nobody can read it, or that its disk is full, must not end the work."""
+    """Print to stderr; that nobody can read it, or that its disk is full, must not end the work.
+
+    Control characters, which may stand in a text of somebody else's and would steer the terminal, are shown as such.
+    """
+    shown = _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
     with suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{shown}\n")
         sys.stderr.flush()
 
 

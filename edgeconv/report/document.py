@@ -30,6 +30,7 @@ SCHEMA_PATH = Path(__file__).with_name("schema.json")
 """The published JSON Schema, generated from the models."""
 
 _SHOWN_PROBLEMS = 10
+_MAX_REPORT_BYTES = 256 * 2**20
 _HEAD_BYTES = 4096
 # What the beginning of a report of ours says, in each of its forms.
 _MARKS = {REPORT_NAME: b'"edgeconv.report/', PAGE_NAME: b'name="generator" content="edgeconv'}
@@ -60,6 +61,12 @@ def read_report(path: Path) -> Report:
     from edgeconv.report.model import Report
 
     path = path / REPORT_NAME if path.is_dir() else path
+    if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_REPORT_BYTES):
+        raise InvalidInputError(
+            f"'{path}' cannot be read",
+            why=f"it is no regular file of at most {_MAX_REPORT_BYTES // 2**20} MiB",
+            hint="give a report.json, or the folder that was given with -o",
+        )
     try:
         return Report.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -7,6 +7,10 @@ error of a few units in the last place) reach several floors, and the floor itse
 only; ten leaves room for that. A model that is exact in float32 has a floor near 0: there the smallest tolerance is
 5e-6 of the output's magnitude, about 40 units in the last place, which approximations of transcendental functions keep.
 
+However much a model's own noise, nothing passes that is off by more than a tenth of the output's magnitude: where float32 and
+float64 are so far apart (a model that draws random numbers under a fixed seed, or takes another way for another dtype),
+their distance says nothing about rounding.
+
 Integers and truth values do not round: they are the same, or they are wrong. Only where they follow from rounded numbers
 (an argmax over two scores that are nearly the same) may some flip; their noise floor is the share that flips between
 float32 and float64, and the same multiple of it may differ, but never more than half.
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 __all__ = [
     "FLOOR_MULTIPLE",
+    "LARGEST_FRACTION",
     "LARGEST_SHARE",
     "RANGE_FRACTION",
     "float_tolerance",
@@ -24,6 +29,7 @@ __all__ = [
 
 FLOOR_MULTIPLE = 10.0
 RANGE_FRACTION = 5e-6
+LARGEST_FRACTION = 0.1
 LARGEST_SHARE = 0.5
 
 
@@ -34,7 +40,8 @@ def float_tolerance(noise_floor: float, largest: float) -> float:
         noise_floor: Largest distance of the output in float32 and in float64.
         largest: Largest magnitude of the output over all samples.
     """
-    return max(FLOOR_MULTIPLE * noise_floor, RANGE_FRACTION * largest)
+    noise = min(FLOOR_MULTIPLE * noise_floor, LARGEST_FRACTION * largest)
+    return max(noise, RANGE_FRACTION * largest)
 
 
 def share_tolerance(noise_floor: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -152,6 +153,20 @@ def test_a_damaged_entry_is_computed_again(desk: Desk) -> None:
     assert any("damaged" in text for text in again.warnings)
     assert (desk.out / "m.onnx").read_text().startswith("hello")
     assert all(hits(desk.convert("onnx")))
+
+
+def test_damage_that_leaves_size_and_times_is_found_as_well(desk: Desk) -> None:
+    artifact = goal(desk.convert("onnx"), "onnx").artifact
+    assert artifact is not None
+    stored = next((desk.settings.store_dir / "objects").glob(f"*/{artifact.digest}"))
+    times = stored.stat()
+    content = bytearray(stored.read_bytes())
+    content[3] ^= 1
+    stored.write_bytes(content)
+    os.utime(stored, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again = desk.convert("onnx")
+    assert any("damaged" in text for text in again.warnings)
+    assert (desk.out / "m.onnx").read_text().startswith("hello")
 
 
 def test_a_delivered_file_that_is_edited_does_not_reach_the_cache(desk: Desk) -> None:

@@ -136,7 +136,8 @@ def test_an_error_passes_within_the_tolerance_and_not_beyond(
     wanted: NDArray[np.float32], floor: float, share: float
 ) -> None:
     values = wanted.astype(np.float64)
-    tolerance = max(10 * floor, 5e-6 * float(np.abs(values).max()))
+    largest = float(np.abs(values).max())
+    tolerance = max(min(10 * floor, 0.1 * largest), 5e-6 * largest)
     got = values.copy()
     got.reshape(-1)[-1] += share * tolerance
     error = float(np.abs(got - values).max())
@@ -148,7 +149,14 @@ def test_an_error_passes_within_the_tolerance_and_not_beyond(
 
 @pytest.mark.parametrize(
     ("floor", "largest", "expected"),
-    [(0.0, 0.0, 0.0), (1e-6, 0.0, 1e-5), (0.0, 2.0, 1e-5), (1e-5, 2.0, 1e-4), (1e-9, 2.0, 1e-5)],
+    [
+        (0.0, 0.0, 0.0),
+        (1e-6, 0.0, 0.0),
+        (0.0, 2.0, 1e-5),
+        (1e-5, 2.0, 1e-4),
+        (1e-9, 2.0, 1e-5),
+        (1, 2.0, 0.2),
+    ],
 )
 def test_the_tolerance_by_hand(floor: float, largest: float, expected: float) -> None:
     assert float_tolerance(floor, largest) == pytest.approx(expected)
