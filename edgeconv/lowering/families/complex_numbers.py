@@ -55,14 +55,12 @@ def _by_parts(lowering: Lowering, *, promotes: bool = False) -> Lowering:
     return Lowering(lowering.names, function, is_complex=True)
 
 
-def _part(b: LoweringBuilder, value: Sequence[Value], index: int, promotes: bool) -> list[Value]:  # noqa: FBT001 - passed through
+def _part(b: LoweringBuilder, value: Sequence[Value], index: int, promotes: bool) -> list[Value]:
     found: list[Value] = []
     for item in value:
         if isinstance(item, list):
             found.append(_part(b, item, index, promotes))
-        elif isinstance(item, ComplexPair):
-            found.append((item.real, item.imag)[index])
-        elif isinstance(item, complex):
+        elif isinstance(item, ComplexPair | complex):
             found.append((item.real, item.imag)[index])
         elif promotes and isinstance(item, Tensor | float) and index == 1:
             found.append(_zeros_like(b, item) if isinstance(item, Tensor) else 0.0)
@@ -132,8 +130,7 @@ def mul(b: LoweringBuilder, x: Operand, y: Operand) -> ComplexPair:
         if isinstance(one, ComplexPair) and not isinstance(other, ComplexPair | complex):
             factor = b.like(other, dtype)
             return ComplexPair(b.op("MUL", one.real, factor), b.op("MUL", one.imag, factor))
-    pairs = (_pair(b, x, dtype), _pair(b, y, dtype))
-    return _product(b, *pairs, lambda p, q: b.op("MUL", p, q))
+    return _product(b, _pair(b, x, dtype), _pair(b, y, dtype), lambda p, q: b.op("MUL", p, q))
 
 
 @lower("aten.div", "aten.divide", "aten.true_divide", is_complex=True)
@@ -174,8 +171,7 @@ def power(b: LoweringBuilder, x: ComplexPair, exponent: float) -> ComplexPair:
 
 @lower("aten.mm", "aten.bmm", "aten.matmul", is_complex=True)
 def matmul(b: LoweringBuilder, x: Operand, y: Operand) -> ComplexPair:
-    pairs = [_matrix(b, value) for value in (x, y)]
-    return _product(b, *pairs, lambda p, q: linear.multiply(b, p, q))
+    return _product(b, _matrix(b, x), _matrix(b, y), lambda p, q: linear.multiply(b, p, q))
 
 
 @lower("aten.einsum", is_complex=True)
@@ -184,8 +180,8 @@ def complex_einsum(
 ) -> ComplexPair:
     if len(operands) != 2:
         raise CannotLowerError(f"of {len(operands)} complex operands")
-    pairs = [_matrix(b, value) for value in operands]
-    return _product(b, *pairs, lambda p, q: einsum.contract(b, equation, [p, q]))
+    x, y = (_matrix(b, value) for value in operands)
+    return _product(b, x, y, lambda p, q: einsum.contract(b, equation, [p, q]))
 
 
 def _matrix(b: LoweringBuilder, value: Operand) -> ComplexPair:
@@ -259,7 +255,7 @@ def view_as_complex(b: LoweringBuilder, x: Tensor) -> ComplexPair:
 def convert(b: LoweringBuilder, x: Operand, *_: object, **__: object) -> ComplexPair | Tensor:
     """A real number is one without an imaginary part, and becomes real by losing it."""
     if not b.dtype.is_complex:
-        return b.cast(x.real, b.dtype) if isinstance(x, ComplexPair) else b.like(x, b.dtype)
+        return b.cast(_pair(b, x, b.dtype).real, b.dtype)
     dtype = _part_dtype(b)
     if isinstance(x, ComplexPair):
         return ComplexPair(b.cast(x.real, dtype), b.cast(x.imag, dtype))

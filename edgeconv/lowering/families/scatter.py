@@ -235,7 +235,7 @@ def _scatter(
     *,
     adds: bool,
 ) -> Tensor:
-    """x at index[i] along `dim`, and at i along the other axes, becomes source[i]."""
+    """X at index[i] along `dim`, and at i along the other axes, becomes source[i]."""
     if isinstance(source, Tensor):
         updates = source
         for axis, size in enumerate(index.shape):
