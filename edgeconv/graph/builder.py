@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from edgeconv.dims import Size
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.model import Attribute, Constant, Graph, GraphError, Node, Source, Tensor
 from edgeconv.graph.ops import find_op
 from edgeconv.graph.ops.spec import OpSpec
@@ -88,8 +89,8 @@ class Builder:
         )
 
     def scalar(self, value: float, dtype: DType) -> Tensor:
-        """A known scalar of a dtype that NumPy has; an integer beyond its range wraps around, as PyTorch's do."""
-        return self.constant(np.asarray(value).astype(np.dtype(dtype.value)))
+        """A known scalar; an integer beyond its range wraps around, as PyTorch's do."""
+        return self.constant(np.asarray(value).astype(numpy_dtype(dtype)))
 
     def op(self, name: str, *inputs: Tensor | None, **attributes: Attribute) -> Tensor:
         """Append an operator with one output.

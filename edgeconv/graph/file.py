@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeconv.dims import DimExpr, Size, parse_size
 from edgeconv.errors import InvalidInputError
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.check import check_graph
 from edgeconv.graph.model import Attribute, Constant, Graph, GraphError, Node, Source, Tensor
 from edgeconv.signature import Dim, DType
@@ -206,15 +207,6 @@ def _read_array(data: np.memmap[Any, Any], start: int, entry: dict[str, Any]) ->
     begin, end = entry["data_offsets"]
     raw = data[start + begin : start + end]
     return cast("Constant", raw.view(numpy_dtype(DType(name))).reshape(entry["shape"]))
-
-
-def numpy_dtype(dtype: DType) -> np.dtype[np.generic]:
-    """NumPy's name for a dtype; bfloat16 comes from ml_dtypes, which registers it."""
-    if dtype == DType.BFLOAT16:
-        import ml_dtypes
-
-        return cast("np.dtype[np.generic]", np.dtype(ml_dtypes.bfloat16))
-    return np.dtype(dtype.value)
 
 
 def _decode_graph(data: dict[str, Any], constants: Mapping[str, Constant]) -> Graph:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from edgeconv.dims import Size
 from edgeconv.graph import Builder, Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.model import Constant
 from edgeconv.graph.ops.spec import TensorType
 from edgeconv.lowering.refusal import CannotLowerError
@@ -68,8 +68,8 @@ class LoweringBuilder(Builder):
         """`x` in a dtype; nothing is added when it has it already."""
         if x.dtype == dtype:
             return x
-        if x.constant is not None and dtype != DType.BFLOAT16:
-            return self.constant(x.constant.astype(np.dtype(dtype.value)))
+        if x.constant is not None:
+            return self.constant(x.constant.astype(numpy_dtype(dtype)))
         return self.op("CAST", x, dtype=dtype.value)
 
     def like(self, value: Tensor | Size | Scalar, dtype: DType) -> Tensor:

@@ -16,17 +16,21 @@ from typing import ClassVar
 import torch
 from torch import fx
 
-from edgeconv.dims import is_static
 from edgeconv.errors import ConversionError
-from edgeconv.graph import GraphError, Tensor
-from edgeconv.graph.ops.spec import TensorType, shapes_agree
+from edgeconv.graph import GraphError
 from edgeconv.lowering.aliasing import is_in_place
-from edgeconv.lowering.builder import LoweringBuilder, array_of, dtype_of
+from edgeconv.lowering.builder import LoweringBuilder, array_of
 from edgeconv.lowering.control import lower_cond, lower_while
 from edgeconv.lowering.refusal import CannotLowerError, Refusal, refuse
 from edgeconv.lowering.registry import Lowering, LoweringRegistry
+from edgeconv.lowering.results import (
+    check_results,
+    empty_results,
+    expected_results,
+    has_several,
+    placeholders,
+)
 from edgeconv.lowering.size_values import size_value
-from edgeconv.lowering.sizes import size_from_torch
 from edgeconv.lowering.sources import source_of
 from edgeconv.lowering.values import ComplexPair, Value, is_known
 from edgeconv.signature import DType
@@ -52,6 +56,7 @@ class Interpreter:
             "aten.sym_constrain_range_for_size.default",
             "aten.sym_constrain_range.default",
             "aten._assert_async.msg",
+            "aten._linalg_check_errors.default",
         }
     )
 
@@ -61,7 +66,7 @@ class Interpreter:
         self.builder = builder
         self.refusals: list[Refusal] = []
         self._registry = registry
-        self._names = names
+        self._names = dict(names)
         self._values: dict[fx.Node, Value] = {}
         self._constants: dict[int, Value] = {}
         self._kept: list[torch.Tensor] = []
@@ -143,19 +148,22 @@ class Interpreter:
             return arguments[0][int(str(arguments[1]))]
         if str(node.target) in self._IGNORED:
             return None
+        is_block = isinstance(node.target, torch._ops.HigherOrderOperator)
+        is_fixed = is_known(arguments) and is_known(keywords) and _is_deterministic(node)
+        if is_fixed and not is_block:
+            return self._evaluate(node, arguments, keywords)
+        self._learn_count(node, arguments)
         self._begin(node)
         if isinstance(node.meta.get("val"), _Symbol | int):
             return size_value(self.builder, node.meta["val"], self._names)
-        if isinstance(node.target, torch._ops.HigherOrderOperator):
+        if is_block:
             return self._lower_blocks(node, arguments)
-        if is_known(arguments) and is_known(keywords) and _is_deterministic(node):
-            return self._evaluate(node, arguments, keywords)
         return self._lower_operator(node, arguments, keywords)
 
     def _begin(self, node: fx.Node) -> None:
         self.builder.source = source_of(node)
         self.builder.prefix = node.name
-        self.builder.results = self._expected(node)
+        self.builder.results = expected_results(node, self._names)
         self.builder.is_contiguous = all(map(_is_contiguous, node.all_input_nodes))
 
     def _lower_blocks(self, node: fx.Node, arguments: list[Value]) -> Value:
@@ -166,9 +174,11 @@ class Interpreter:
                 result = lower_while(self, arguments)
             case name if name in _SUBGRAPH_CALLS:
                 return self._call_subgraph(arguments)
+            case "with_effects" if str(arguments[1]) in self._IGNORED:
+                return [arguments[0], None]  # a token that orders assertions
             case _:
                 raise CannotLowerError("it runs a part of the model in a way that graphs have not")
-        self._check(node, result)
+        check_results(node, result, self.builder.results)
         return result
 
     def _call_subgraph(self, arguments: list[Value]) -> list[Value]:
@@ -189,17 +199,36 @@ class Interpreter:
         return self.run(module)
 
     def _evaluate(self, node: fx.Node, arguments: list[Value], keywords: dict[str, Value]) -> Value:
-        target = node.target
-        if not callable(target):
-            raise ConversionError(f"'{target}' cannot be called")
-        result = target(*arguments, **keywords)
+        if not callable(node.target):
+            raise ConversionError(f"'{node.target}' cannot be called")
+        result = node.target(*arguments, **keywords)
+        expected = node.meta.get("val")
+        if isinstance(result, torch.Tensor) and isinstance(expected, torch.Tensor):
+            for size, declared in zip(result.shape, expected.shape, strict=True):
+                self._learn(declared, size)
         return list(result) if isinstance(result, tuple) else result
+
+    def _learn_count(self, node: fx.Node, arguments: list[Value]) -> None:
+        """How many elements a known mask selects, which PyTorch has a symbol for."""
+        if str(node.target) != "aten.index.Tensor" or not isinstance(arguments[1], list):
+            return
+        masks = [m for m in arguments[1] if isinstance(m, torch.Tensor) and m.dtype == torch.bool]
+        value = node.meta.get("val")
+        if len(masks) == 1 and isinstance(value, torch.Tensor):
+            for declared in value.shape:
+                self._learn(declared, int(masks[0].sum()))
+
+    def _learn(self, declared: int | torch.SymInt, size: int) -> None:
+        """What a symbol stands for that depends on data, but on known data alone."""
+        if isinstance(declared, torch.SymInt) and declared.node.expr.is_Symbol:
+            self._names.setdefault(declared.node.expr.name, str(size))
 
     def _lower_operator(
         self, node: fx.Node, arguments: list[Value], keywords: dict[str, Value]
     ) -> Value:
-        if all(0 in shape and is_static(shape) for _, shape in self.builder.results):
-            return self._empty(node)
+        empty = empty_results(self.builder.results)
+        if empty is not None:
+            return empty if has_several(node) else empty[0]
         inputs = [self.tensor(argument) for argument in arguments]
         named = {name: self.tensor(value) for name, value in keywords.items()}
         is_complex = _has_complex([inputs, named, *self.builder.results])
@@ -207,60 +236,16 @@ class Interpreter:
         if lowering is None:
             raise CannotLowerError("of complex numbers" if is_complex else "")
         result = _apply(lowering, self.builder, inputs, named)
-        self._check(node, result)
+        check_results(node, result, self.builder.results)
         if is_in_place(node) and isinstance(node.args[0], fx.Node):
             self._values[node.args[0]] = result
         return result
 
-    def _empty(self, node: fx.Node) -> Value:
-        """Results without elements are known, whatever they are made from; few kernels take such tensors."""
-        made = [
-            torch.zeros([int(str(size)) for size in shape], dtype=getattr(torch, dtype.value))
-            for dtype, shape in self.builder.results
-        ]
-        return made if isinstance(node.meta.get("val"), list | tuple) else made[0]
-
     def _refuse(self, node: fx.Node, why: str) -> Value:
         """Note it, and go on with tensors that nothing makes."""
         self.refusals.append(refuse(node, why))
-        made = [_placeholder(node.name, kind) for kind in self._expected(node)]
-        return made if isinstance(node.meta.get("val"), list | tuple) else made[0]
-
-    def _expected(self, node: fx.Node) -> list[TensorType]:
-        value = node.meta.get("val")
-        tensors = value if isinstance(value, list | tuple) else [value]
-        try:
-            return [
-                (dtype_of(t.dtype), tuple(size_from_torch(s, self._names) for s in t.shape))
-                for t in tensors
-                if isinstance(t, torch.Tensor)
-            ]
-        except ConversionError as error:
-            raise CannotLowerError(f"{error.message}: {error.why}") from error
-
-    def _check(self, node: fx.Node, result: object) -> None:
-        """Refuse a result that is not what PyTorch says, and take over its form of dynamic sizes."""
-        values = result if isinstance(result, list) else [result]
-        for index, value in enumerate(values):
-            if value is None and _is_read(node, index):
-                raise CannotLowerError(f"its output {index}")
-        got = [value for value in values if value is not None]
-        if len(got) != len(self.builder.results):
-            raise GraphError(f"{node.target} gave {len(got)} results")
-        for value, expected in zip(got, self.builder.results, strict=True):
-            for part in (value.real, value.imag) if isinstance(value, ComplexPair) else (value,):
-                _check_tensor(node, part, expected)
-
-
-def _check_tensor(node: fx.Node, tensor: object, expected: TensorType) -> None:
-    dtype, shape = expected
-    if not isinstance(tensor, Tensor):
-        raise GraphError(f"{node.target} gave {tensor!r}, not a tensor")
-    is_right = dtype.is_complex or tensor.dtype == dtype
-    if not is_right or not shapes_agree(tensor.shape, shape):
-        raise GraphError(f"{node.target} gave {tensor!r}, PyTorch says {dtype}{shape}")
-    if not is_static(shape) and not tensor.is_constant:
-        tensor.shape = shape
+        made = placeholders(node, expected_results(node, self._names))
+        return made if has_several(node) else made[0]
 
 
 def _apply(
@@ -273,12 +258,6 @@ def _apply(
     return lowering.function(builder, *inputs, **named)
 
 
-def _placeholder(name: str, kind: TensorType) -> Value:
-    dtype, shape = kind
-    tensor = Tensor(name=name, dtype=dtype, shape=shape)
-    return ComplexPair(tensor, tensor) if dtype.is_complex else tensor
-
-
 def _has_complex(value: object) -> bool:
     """Whether a complex tensor or dtype is somewhere in nested values."""
     if isinstance(value, list | tuple):
@@ -286,11 +265,6 @@ def _has_complex(value: object) -> bool:
     if isinstance(value, dict):
         return any(_has_complex(item) for item in value.values())
     return isinstance(value, ComplexPair) or (isinstance(value, DType) and value.is_complex)
-
-
-def _is_read(node: fx.Node, index: int) -> bool:
-    """Whether something reads one of several outputs."""
-    return any(user.args[1] == index and user.users for user in node.users)
 
 
 def _is_contiguous(node: fx.Node) -> bool:

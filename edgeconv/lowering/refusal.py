@@ -42,6 +42,10 @@ def refuse(node: fx.Node, why: str = "") -> Refusal:
 def describe_operator(node: fx.Node) -> str:
     """The operator that the program called; what PyTorch made of it may have another name."""
     target = node.meta.get("original_aten") or node.target
+    if (
+        str(node.target) == "with_effects"
+    ):  # orders what has an effect; the operator is its argument
+        target = node.args[1]
     return str(target) if "." in str(target) else str(getattr(target, "__name__", target))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.graph import Graph, Node, Tensor
+from edgeconv.graph.arrays import numpy_dtype
 
 __all__ = ["fold_affine", "has_foldable_affine"]
 
@@ -117,7 +118,7 @@ def _array(tensor: Tensor) -> Vector:
 
 
 def _constant_like(weight: Tensor, values: Vector, name: str) -> Tensor:
-    array = values.astype(np.dtype(weight.dtype.value))
+    array = values.astype(numpy_dtype(weight.dtype))
     return Tensor(
         name=name,
         dtype=weight.dtype,

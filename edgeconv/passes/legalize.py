@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgeconv.errors import UnsupportedOperatorsError
 from edgeconv.graph import Builder, Graph, Node, Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.builder import make_node
 from edgeconv.signature import DType
 
@@ -217,7 +216,7 @@ class _Legalizer:
             self._known[tensor, dtype] = (
                 builder.op("CAST", tensor, dtype=dtype.value)
                 if tensor.constant is None
-                else builder.constant(tensor.constant.astype(np.dtype(dtype.value)), tensor.name)
+                else builder.constant(tensor.constant.astype(numpy_dtype(dtype)), tensor.name)
             )
         return self._known[tensor, dtype]
 

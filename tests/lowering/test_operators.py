@@ -9,19 +9,36 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.lowering.cases import CASES, Case
-from tests.lowering.runtimes import assert_close, lower_case, run_graph
+from tests.lowering import (
+    cases,
+    elementary_cases,
+    indexing_cases,
+    integer_cases,
+    program_cases,
+    spatial_cases,
+)
+from tests.lowering.case import Case
+from tests.lowering.runtimes import assert_case, lower_case
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore"),  # PyTorch's and TensorFlow's own advice
 ]
 
+_FAMILIES = (
+    cases,
+    elementary_cases,
+    indexing_cases,
+    integer_cases,
+    program_cases,
+    spatial_cases,
+)
+CASES = [case for family in _FAMILIES for case in family.CASES]
+
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_tflite_computes_what_pytorch_computes(case: Case, tmp_path: Path) -> None:
-    graph, signature, wanted = lower_case(case)
-    assert_close(run_graph("tflite", graph, signature, case, tmp_path), wanted)
+    assert_case("tflite", lower_case(case), tmp_path)
 
 
 # TensorFlow takes a tenth of a second to save a model: one of each operator is enough there.
@@ -30,20 +47,19 @@ _SAVED = [case for index, case in enumerate(CASES) if index % 4 == 0]
 
 @pytest.mark.parametrize("case", _SAVED, ids=lambda case: case.name)
 def test_savedmodel_computes_what_pytorch_computes(case: Case, tmp_path: Path) -> None:
-    graph, signature, wanted = lower_case(case)
-    assert_close(run_graph("savedmodel", graph, signature, case, tmp_path), wanted)
+    assert_case("savedmodel", lower_case(case), tmp_path)
 
 
 @pytest.mark.parametrize("format_id", ["tflite", "savedmodel"])
 def test_a_damaged_weight_is_seen(format_id: str, tmp_path: Path) -> None:
     (case,) = [case for case in CASES if case.name == "linear"]
-    graph, signature, wanted = lower_case(case)
-    weight = max(graph.constants(), key=lambda t: 0 if t.constant is None else t.constant.size)
+    lowered = lower_case(case)
+    constants = lowered.graph.constants()
+    weight = max(constants, key=lambda t: 0 if t.constant is None else t.constant.size)
     assert weight.constant is not None
     weight.constant = np.asarray(weight.constant, np.float32) + np.float32(0.01)
-    got = run_graph(format_id, graph, signature, case, tmp_path)
     with pytest.raises(AssertionError):
-        assert_close(got, wanted)
+        assert_case(format_id, lowered, tmp_path)
 
 
 def test_case_names_are_unique() -> None:

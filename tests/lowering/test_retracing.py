@@ -21,7 +21,7 @@ from edgeconv.lowering.retracing import (
     keep_recurrent_operators,
     run_decompositions,
 )
-from tests.lowering.cases import Case
+from tests.lowering.case import Case
 from tests.lowering.runtimes import lower_case
 
 pytestmark = [

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeconv.dims import parse_size
 from edgeconv.graph import Builder, Graph, GraphError, Tensor
 from edgeconv.passes import OPTIMIZATIONS, Pass, run_passes
 from edgeconv.passes.cleanup import clean_graph, has_inverse_transposes
 from edgeconv.passes.layout import assign_layout
-from edgeconv.signature import DType
+from edgeconv.signature import Dim, DType
 from tests.passes.evaluate import evaluate_graph
 
 _FIRST, _LAST = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -151,3 +152,130 @@ def test_a_false_declaration_is_found() -> None:
 def test_every_pass_has_a_name_of_its_own() -> None:
     names = [item.name for item in OPTIMIZATIONS]
     assert len(set(names)) == len(names)
+
+
+def _tokens(b: Builder, x: Tensor) -> Tensor:
+    """What `x.flatten(2).transpose(1, 2)` is of NCHW."""
+    n, channels, height, width = x.shape
+    assert isinstance(height, int)
+    assert isinstance(width, int)
+    flat = b.op("RESHAPE", x, shape=(n, channels, height * width))
+    return b.op("TRANSPOSE", flat, perm=(0, 2, 1))
+
+
+def test_transposes_cancel_over_a_reshape_that_merges_axes() -> None:
+    b, rng = Builder("tokens"), np.random.default_rng(0)
+    x = b.input("x", DType.FLOAT32, (2, 3, 4, 5))
+    b.graph.outputs = [b.op("TANH", _tokens(b, _conv(b, x, 6, rng)))]
+    wanted = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+    run_passes(b.graph, should_check=True)
+    assert [node.op for node in b.graph.nodes] == ["TRANSPOSE", "CONV_2D", "RESHAPE", "TANH"]
+    np.testing.assert_allclose(evaluate_graph(b.graph, inputs)[0], wanted[0], rtol=1e-6)
+
+
+def test_transposes_cancel_over_a_reshape_that_splits_axes() -> None:
+    b, rng = Builder("image"), np.random.default_rng(0)
+    tokens = b.input("tokens", DType.FLOAT32, (2, 20, 3))
+    turned = b.op("TRANSPOSE", tokens, perm=(0, 2, 1))
+    image = b.op("RESHAPE", turned, shape=(2, 3, 4, 5))
+    b.graph.outputs = [b.op("TANH", _conv(b, image, 6, rng))]
+    wanted = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+    run_passes(b.graph, should_check=True)
+    assert [node.op for node in b.graph.nodes] == ["RESHAPE", "CONV_2D", "TRANSPOSE", "TANH"]
+    np.testing.assert_allclose(evaluate_graph(b.graph, inputs)[0], wanted[0], rtol=1e-6)
+
+
+def test_a_reshape_that_mixes_axes_keeps_its_transposes() -> None:
+    b = Builder("mixed")
+    x = b.input("x", DType.FLOAT32, (4, 6, 5))
+    mixed = b.op("RESHAPE", b.op("TRANSPOSE", x, perm=(1, 0, 2)), shape=(8, 3, 5))
+    b.graph.outputs = [b.op("TANH", b.op("TRANSPOSE", mixed, perm=(1, 0, 2)))]
+    wanted = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+    run_passes(b.graph, should_check=True)
+    assert _count(b.graph, "TRANSPOSE") == 2
+    np.testing.assert_array_equal(evaluate_graph(b.graph, inputs)[0], wanted[0])
+
+
+def test_a_matrix_product_takes_its_operand_transposed() -> None:
+    b = Builder("scores")
+    q, k = (b.input(name, DType.FLOAT32, (2, 5, 3)) for name in "qk")
+    b.graph.outputs = [b.op("BATCH_MATMUL", q, b.op("TRANSPOSE", k, perm=(0, 2, 1)))]
+    run_passes(b.graph, should_check=True)
+    (node,) = b.graph.nodes
+    assert node.flag("adj_y")
+    assert node.input(1) is k
+
+
+def test_doubled_work_is_done_once() -> None:
+    b = Builder("doubled")
+    x = b.input("x", DType.FLOAT32, (2, 3))
+    halves = [b.op("MUL", x, b.scalar(0.5, DType.FLOAT32)) for _ in range(2)]
+    other = b.op("MUL", x, b.scalar(0.25, DType.FLOAT32))
+    b.graph.outputs = [b.op("ADD", b.op("ADD", *halves), other)]
+    run_passes(b.graph, should_check=True)
+    assert [node.op for node in b.graph.nodes] == ["MUL", "MUL", "ADD", "ADD"]
+
+
+def test_outputs_that_are_alike_stay_two() -> None:
+    b = Builder("twins")
+    x = b.input("x", DType.FLOAT32, (2, 3))
+    b.graph.outputs = [b.op("TANH", x), b.op("TANH", x)]
+    names = [tensor.name for tensor in b.graph.outputs]
+    run_passes(b.graph, should_check=True)
+    assert [tensor.name for tensor in b.graph.outputs] == names
+    assert len(set(b.graph.outputs)) == 2
+
+
+def test_casts_that_lose_nothing_are_merged() -> None:
+    b = Builder("casts")
+    x = b.input("x", DType.INT32, (3,))
+    wide = b.op("CAST", b.op("CAST", x, dtype="int64"), dtype="float32")
+    lossy = b.op("CAST", b.op("CAST", wide, dtype="int32"), dtype="float32")
+    b.graph.outputs = [lossy]
+    run_passes(b.graph, should_check=True)
+    assert [node.text("dtype") for node in b.graph.nodes] == ["float32", "int32", "float32"]
+
+
+def test_indices_are_not_widened() -> None:
+    b = Builder("indices")
+    x = b.input("x", DType.FLOAT32, (3, 4))
+    index = b.op("CAST", b.input("index", DType.INT32, (2,)), dtype="int64")
+    b.graph.outputs = [b.op("GATHER", x, index)]
+    run_passes(b.graph, should_check=True)
+    assert [node.op for node in b.graph.nodes] == ["GATHER"]
+
+
+def test_outputs_keep_their_names_in_any_layout() -> None:
+    b, rng = Builder("named"), np.random.default_rng(0)
+    x = b.input("x", DType.FLOAT32, (2, 3, 4, 5))
+    y = b.op("RELU", _conv(b, x, 6, rng))
+    last = b.op("TRANSPOSE", y, perm=_LAST)
+    b.graph.outputs = [y, last]
+    y.name, last.name = "first", "last"
+    run_passes(b.graph, should_check=True)
+    assert [(t.name, t.shape) for t in b.graph.outputs] == [
+        ("first", (2, 6, 4, 5)),
+        ("last", (2, 4, 5, 6)),
+    ]
+
+
+def test_folded_weights_keep_the_names_of_the_modules_weights() -> None:
+    b, rng = Builder("names"), np.random.default_rng(0)
+    x = b.input("x", DType.FLOAT32, (2, 3))
+    weight = b.constant(rng.normal(size=(4, 3)).astype(np.float32), name="layer.weight")
+    bias = b.constant(rng.normal(size=4).astype(np.float32), name="layer.bias")
+    y = b.op("FULLY_CONNECTED", x, weight, bias)
+    b.graph.outputs = [b.op("MUL", y, b.constant(np.full(4, 2, np.float32)))]
+    run_passes(b.graph, should_check=True)
+    assert [tensor.name for tensor in b.graph.constants()] == ["layer.weight", "layer.bias"]
+
+
+def test_a_scale_is_folded_behind_a_dynamic_size_of_another_form() -> None:
+    b = Builder("dynamic", (Dim(name="H", example=9),))
+    size = parse_size("H")
+    x = b.input("x", DType.FLOAT32, (size, 3))
+    y = b.op("FULLY_CONNECTED", x, b.constant(np.ones((4, 3), np.float32)))
+    y.shape = (parse_size("max(H, 1)"), 4)
+    b.graph.outputs = [b.op("MUL", y, b.constant(np.full(4, 2, np.float32)))]
+    b.graph.outputs[0].shape = (size, 4)
+    assert run_passes(b.graph)["fold"] == 1

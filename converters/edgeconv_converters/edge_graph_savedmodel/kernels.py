@@ -18,32 +18,15 @@ _PRODUCTS = _FLOATS | {DType.INT32, DType.INT64}
 _SMALL = {DType.INT8, DType.UINT8, DType.INT16, DType.UINT16}
 _NUMBERS = _ALL - {DType.BOOL}
 
+_OF_NUMBERS = (
+    "ADD SUB DIV FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM LESS LESS_EQUAL GREATER GREATER_EQUAL CUMSUM SUM MEAN REDUCE_MAX "
+    "REDUCE_MIN REDUCE_PROD TOPK_V2"
+)
+
 _EXCEPTIONS: Mapping[str, Kernel] = {
     **dict.fromkeys(("ABS", "NEG", "POW", "SIGN"), Kernel(dtypes=_SIGNED)),
     **dict.fromkeys(("BATCH_MATMUL", "FULLY_CONNECTED"), Kernel(dtypes=_PRODUCTS)),
-    **dict.fromkeys(
-        (
-            "ADD",
-            "SUB",
-            "DIV",
-            "FLOOR_DIV",
-            "FLOOR_MOD",
-            "MAXIMUM",
-            "MINIMUM",
-            "LESS",
-            "LESS_EQUAL",
-            "GREATER",
-            "GREATER_EQUAL",
-            "CUMSUM",
-            "SUM",
-            "MEAN",
-            "REDUCE_MAX",
-            "REDUCE_MIN",
-            "REDUCE_PROD",
-            "TOPK_V2",
-        ),
-        Kernel(dtypes=_NUMBERS),
-    ),
+    **dict.fromkeys(_OF_NUMBERS.split(), Kernel(dtypes=_NUMBERS)),
     # TensorFlow's optimizer turns (x - y) (x - y) into an operator that has no kernel for small integers.
     "MUL": Kernel(dtypes=_NUMBERS - _SMALL),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(dtypes=_ALL, max_rank=7)),

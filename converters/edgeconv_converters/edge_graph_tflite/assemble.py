@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.dims import DimExpr, Size, symbols
 from edgeconv.graph import Graph, Node, Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.signature import DType
 from edgeconv_converters.edge_graph_tflite.options import read_options
 from edgeconv_converters.edge_graph_tflite.parameters import (
@@ -170,7 +171,7 @@ class _Assembler:
         if len(inputs) < 3 or inputs[2] is None:
             weight = node.input(1)
             (count,) = _static(weight.shape[:1] if node.op == "CONV_2D" else weight.shape[-1:])
-            bias = self._constants.array(np.zeros(count, np.dtype(weight.dtype.value)))
+            bias = self._constants.array(np.zeros(count, numpy_dtype(weight.dtype)))
             inputs = [*inputs[:2], bias]
         return inputs, options
 

@@ -40,8 +40,8 @@ _CASTABLE = _ANY.replace(" uint64", "")
 
 KERNELS: Mapping[str, Kernel] = {
     # XNNPACK refuses more than six axes, and fails instead of leaving them to the kernel.
-    **_each("SUM MEAN REDUCE_MAX REDUCE_MIN", _kernel(_NUMBERS, 6)),
-    **_each("SOFTMAX FULLY_CONNECTED", _kernel(_FLOAT, 6)),
+    **_each("SUM REDUCE_MAX REDUCE_MIN", _kernel(_NUMBERS, 6)),
+    **_each("MEAN SOFTMAX FULLY_CONNECTED", _kernel(_FLOAT, 6)),
     **_each("PAD PADV2", _kernel(_MOVED, 5)),
     **_each(
         "CEIL COS ELU EXP FLOOR GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC LOG_SOFTMAX PRELU RELU RELU6 RELU_0_TO_1 "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeconv.dims import Size
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import to_channels_first, to_channels_last
 from edgeconv.lowering.families.pooling import window_op
@@ -117,7 +118,7 @@ def _bin_matrix(size: int, result: int) -> NDArray[np.float64]:
 
 def _by_matrix(b: LoweringBuilder, x: Tensor, axis: int, matrix: NDArray[np.float64]) -> Tensor:
     """One axis multiplied by a known matrix."""
-    weight = b.constant(matrix.astype(np.dtype(x.dtype.value)))
+    weight = b.constant(matrix.astype(numpy_dtype(x.dtype)))
     perm = [i for i in range(x.rank) if i != axis] + [axis]
     back = [perm.index(i) for i in range(x.rank)]
     product = b.op("FULLY_CONNECTED", b.transpose(x, perm), weight, None)

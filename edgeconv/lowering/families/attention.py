@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.dims import Size
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import lowest
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
@@ -47,8 +48,8 @@ def scaled_dot_product_attention(
 
 
 def _softmax_where(b: LoweringBuilder, scores: Tensor, mask: Tensor, *, has_causal: bool) -> Tensor:
-    lowest = b.scalar(float(np.finfo(np.dtype(scores.dtype.value)).min), scores.dtype)
-    shares = b.op("SOFTMAX", b.op("SELECT_V2", mask, scores, lowest))
+    closed = b.scalar(lowest(scores.dtype), scores.dtype)
+    shares = b.op("SOFTMAX", b.op("SELECT_V2", mask, scores, closed))
     if has_causal or (mask.constant is not None and mask.constant.any(axis=-1).all()):
         return shares
     return b.op("SELECT_V2", mask, shares, b.scalar(0, shares.dtype))

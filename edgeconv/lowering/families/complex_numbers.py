@@ -130,8 +130,7 @@ def mul(b: LoweringBuilder, x: Operand, y: Operand) -> ComplexPair:
         if isinstance(one, ComplexPair) and not isinstance(other, ComplexPair | complex):
             factor = b.like(other, dtype)
             return ComplexPair(b.op("MUL", one.real, factor), b.op("MUL", one.imag, factor))
-    pairs = (_pair(b, x, dtype), _pair(b, y, dtype))
-    return _product(b, *pairs, lambda p, q: b.op("MUL", p, q))
+    return _product(b, _pair(b, x, dtype), _pair(b, y, dtype), lambda p, q: b.op("MUL", p, q))
 
 
 @lower("aten.div", "aten.divide", "aten.true_divide", is_complex=True)
@@ -253,12 +252,10 @@ def view_as_complex(b: LoweringBuilder, x: Tensor) -> ComplexPair:
 
 
 @lower("aten.to", "aten._to_copy", is_complex=True)
-def convert(
-    b: LoweringBuilder, x: ComplexPair | Tensor, *_: object, **__: object
-) -> ComplexPair | Tensor:
+def convert(b: LoweringBuilder, x: Operand, *_: object, **__: object) -> ComplexPair | Tensor:
     """A real number is one without an imaginary part, and becomes real by losing it."""
     if not b.dtype.is_complex:
-        return b.cast(x.real if isinstance(x, ComplexPair) else x, b.dtype)
+        return b.cast(_pair(b, x, b.dtype).real, b.dtype)
     dtype = _part_dtype(b)
     if isinstance(x, ComplexPair):
         return ComplexPair(b.cast(x.real, dtype), b.cast(x.imag, dtype))

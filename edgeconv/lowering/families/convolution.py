@@ -144,7 +144,7 @@ def as_image(b: LoweringBuilder, x: Tensor) -> Tensor:
 def pad_image(
     b: LoweringBuilder,
     image: Tensor,
-    before: Ints,
+    before: Sequence[Size],
     after: Sequence[Size],
     window: tuple[Ints, Ints, Ints],
     value: float = 0,
@@ -172,7 +172,7 @@ def pad_image(
 
 
 def _is_same_padding(
-    size: Size, before: int, after: Size, kernel: int, stride: int, dilation: int
+    size: Size, before: Size, after: Size, kernel: int, stride: int, dilation: int
 ) -> bool:
     reach = (kernel - 1) * dilation + 1
     if stride == 1:
@@ -208,6 +208,8 @@ def _conv_3d(
 
 def cut_groups(b: LoweringBuilder, x: Tensor, axis: int, parts: int) -> list[Tensor]:
     """Equal parts of an axis; those of a constant are constants."""
+    if parts == 1:
+        return [x]
     axis %= x.rank
     size = int(str(x.shape[axis])) // parts
     if x.constant is not None:

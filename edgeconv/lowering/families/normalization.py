@@ -8,6 +8,8 @@ import numpy as np
 
 from edgeconv.dims import product
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import epsilon as epsilon_of
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
@@ -61,7 +63,7 @@ def _scale_and_shift(
     gain = gain if weight is None else gain * _values(weight)
     shift = -mean * gain if bias is None else _values(bias) - mean * gain
     shape = (1, x.shape[1], *([1] * (x.rank - 2)))
-    dtype = np.dtype(x.dtype.value)
+    dtype = numpy_dtype(x.dtype)
     scaled = b.op("MUL", x, b.reshape(b.constant(gain.astype(dtype)), shape))
     return b.op("ADD", scaled, b.reshape(b.constant(shift.astype(dtype)), shape))
 
@@ -124,7 +126,7 @@ def rms_norm(
     eps: float | None = None,
 ) -> Tensor:
     axes = range(x.rank - len(normalized_shape), x.rank)
-    epsilon = float(np.finfo(np.dtype(x.dtype.value)).eps) if eps is None else eps
+    epsilon = epsilon_of(x.dtype) if eps is None else eps
     mean = b.reduce("MEAN", b.op("MUL", x, x), axes, keep_dims=True)
     inverse = b.op("RSQRT", b.op("ADD", mean, b.scalar(epsilon, x.dtype)))
     return _affine(b, b.op("MUL", x, inverse), weight, None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgeconv.dims import Size, maximum, product
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import lowest, numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import (
     pad_image,
@@ -124,17 +125,11 @@ max_pool3d = _max_pooling(3, "aten.max_pool3d")
 def _max_plane(b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
     before, after = [a.padding for a in axes], [a.after for a in axes]
     if any(axis.dilation != 1 for axis in axes):
-        wide = pad_constant(b, image, (0, *before, 0), (0, *after, 0), _lowest(image))
+        wide = pad_constant(b, image, (0, *before, 0), (0, *after, 0), lowest(image.dtype))
         return _max_of_taps(b, wide, axes)
     kernel, stride = [a.kernel for a in axes], [a.stride for a in axes]
-    image, mode = pad_image(b, image, before, after, (kernel, stride, [1, 1]), _lowest(image))
+    image, mode = pad_image(b, image, before, after, (kernel, stride, [1, 1]), lowest(image.dtype))
     return _window_op(b, "MAX_POOL_2D", image, kernel, stride, mode)
-
-
-def _lowest(image: Tensor) -> float:
-    """What padding must be so that it is never the largest."""
-    dtype = np.dtype(image.dtype.value)
-    return float(np.finfo(dtype).min) if image.dtype.is_floating else int(np.iinfo(dtype).min)
 
 
 def _max_of_taps(b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
@@ -213,7 +208,7 @@ def _correct(
         ratio = axis.kernel / _count(axis, axis.size, axis.result, counts_padding=counts_padding)
         if (ratio == 1).all():
             return result
-        factor = b.constant(ratio.astype(np.dtype(result.dtype.value)))
+        factor = b.constant(ratio.astype(numpy_dtype(result.dtype)))
         return b.op("MUL", result, b.reshape(factor, view))
     margin = axis.padding if counts_padding else 0
     ones = b.op("FILL", b.scalar(1, result.dtype), shape=(1, axis.size + 2 * margin, 1, 1))

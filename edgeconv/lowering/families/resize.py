@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeconv.dims import Size
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import to_channels_first, to_channels_last
 from edgeconv.lowering.refusal import CannotLowerError
@@ -102,7 +103,8 @@ def _resize(
 ) -> Tensor:
     """Resize the last axes; `scales` are the factors that the model gave, if it did."""
     factors = list(scales or []) or [None] * count
-    x = _crop(b, x, count, factors)
+    if mode.op is not None:
+        x = _crop(b, x, count, factors)
     sizes = list(zip(x.shape[-count:], b.shape[-count:], factors, strict=True))
     if mode.op is not None and all(corners or _is_plain(*axis) for axis in sizes):
         return _by_kernel(b, x, count, mode, corners=corners)
@@ -182,7 +184,7 @@ def _by_matrix(b: LoweringBuilder, x: Tensor, axis: int, matrix: NDArray[np.floa
     """One axis multiplied by a matrix; a matrix that only selects is a list of indices."""
     if (matrix.max(axis=1) == 1).all() and (matrix != 0).sum() == len(matrix):
         return b.op("GATHER", x, b.constant(matrix.argmax(axis=1).astype(np.int32)), axis=axis)
-    weight = b.constant(matrix.astype(np.dtype(x.dtype.value)))
+    weight = b.constant(matrix.astype(numpy_dtype(x.dtype)))
     perm = [i for i in range(x.rank) if i != axis] + [axis]
     back = [perm.index(i) for i in range(x.rank)]
     product = b.op("FULLY_CONNECTED", b.transpose(x, perm), weight, None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.dims import Size
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.shaping import pad_constant, swap
 from edgeconv.lowering.refusal import CannotLowerError
@@ -92,13 +94,13 @@ def _length(x: Tensor, axis: int) -> int:
 
 
 def _scale(normalization: int, lengths: Sequence[int]) -> float:
-    total = float(np.prod(lengths))
-    scales: dict[int, float] = {_NOTHING: 1.0, _ROOT: total**-0.5, _LENGTH: 1 / total}
-    return scales[normalization]
+    total = float(prod(lengths))
+    divisors = {_NOTHING: 1.0, _ROOT: sqrt(total), _LENGTH: total}
+    return 1 / divisors[normalization]
 
 
 def _waves(rows: int, length: int) -> tuple[Matrix, Matrix]:
-    """Cos and sin of 2 pi k t / n, exact in the argument and where they are 0."""
+    """Cosine and sine of 2 pi k t / n, exact in the argument and where they are 0."""
     turns = np.outer(np.arange(rows), np.arange(length)) % length
     angles = 2 * np.pi * turns / length
     cosine, sine = (np.where(np.abs(w) < _ZERO, 0.0, w) for w in (np.cos(angles), np.sin(angles)))
@@ -127,7 +129,7 @@ def _multiply(b: LoweringBuilder, parts: Sequence[Tensor], axis: int, matrix: Ma
     """Parts, one after the other along an axis, times a matrix."""
     whole = parts[0] if len(parts) == 1 else b.node("CONCATENATION", list(parts), axis=axis).output
     # Adding 0 makes zeros positive, so that a part that must be 0 has no sign.
-    weight = b.constant((matrix + 0.0).astype(np.dtype(whole.dtype.value)))
+    weight = b.constant((matrix + 0.0).astype(numpy_dtype(whole.dtype)))
     turned = swap(b, whole, axis, whole.rank - 1)
     return swap(b, b.op("FULLY_CONNECTED", turned, weight, None), axis, whole.rank - 1)
 

@@ -184,7 +184,7 @@ _ERFINV_TAIL = (
 
 @lower("aten.erfinv", "aten.special_erfinv")
 def erfinv(b: LoweringBuilder, x: Tensor) -> Tensor:
-    """X times a polynomial of w = -log((1 - x) (1 + x)), another one in the tails, where w is above 5."""
+    """Times x, a polynomial of w = -log((1 - x) (1 + x)), another one in the tails, where w is above 5."""
     x = b.cast(x, b.dtype)
     one = b.scalar(1, x.dtype)
     w = b.op("NEG", b.op("LOG", b.op("MUL", b.op("SUB", one, x), b.op("ADD", one, x))))

@@ -1,0 +1,96 @@
+"""What the graph cannot express is refused by name, with the user's own line, all of it at once."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn
+
+from edgeconv.errors import UnsupportedOperatorsError
+from edgeconv.lowering.program import lower_program
+from edgeconv.signature import DType, Signature, TensorSpec
+
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
+
+
+class Several(nn.Module):
+    def forward(self, x: Tensor) -> object:
+        y = torch.lgamma(x) + torch.lgamma(x + 1)
+        return torch.linalg.inv(y) + torch.special.bessel_j0(x)
+
+
+class Masked(nn.Module):
+    def forward(self, x: Tensor) -> object:
+        return x[x > 0].sum()
+
+
+class LargestOfGroups(nn.Module):
+    def forward(self, x: Tensor) -> object:
+        index = torch.zeros_like(x, dtype=torch.int64)
+        return torch.zeros(3, 3).scatter_reduce(1, index, x, "amax")
+
+
+class Random(nn.Module):
+    def forward(self, x: Tensor) -> object:
+        return x + torch.rand_like(x)
+
+
+def _refuse(module: nn.Module, x: Tensor | None = None) -> UnsupportedOperatorsError:
+    x = torch.eye(3) + 1 if x is None else x
+    program = torch.export.export(module.eval(), (x,), strict=False)
+    spec = TensorSpec(name="x", dtype=DType(str(x.dtype).removeprefix("torch.")), shape=(3, 3))
+    out = TensorSpec(name="out", dtype=DType.FLOAT32, shape=())
+    signature = Signature(inputs=(spec,), outputs=(out,))
+    with pytest.raises(UnsupportedOperatorsError) as caught:
+        lower_program(program, signature, name="refused")
+    return caught.value
+
+
+def _line_of(module: type[nn.Module], text: str) -> str:
+    lines, start = inspect.getsourcelines(module)
+    (offset,) = [index for index, line in enumerate(lines) if text in line]
+    return f"test_refusals.py:{start + offset} in forward"
+
+
+def test_all_operators_are_listed_as_the_user_called_them() -> None:
+    error = _refuse(Several())
+    assert error.message == "3 operators cannot be lowered"
+    counts = {line.partition(",")[0] for line in error.details}
+    assert counts == {
+        "aten.lgamma.default x2",
+        "aten.linalg_inv_ex.default x1",
+        "aten.special_bessel_j0.default x1",
+    }
+    (lgamma,) = [line for line in error.details if "lgamma" in line]
+    assert lgamma.endswith(_line_of(Several, "torch.lgamma"))
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "why"),
+    [
+        (Masked, "x[x > 0]", "is not known before the model runs"),
+        (LargestOfGroups, "scatter_reduce", "with reduce='amax'"),
+        (Random, "rand_like", ""),
+    ],
+)
+def test_a_refusal_says_where_and_why(module: type[nn.Module], text: str, why: str) -> None:
+    details = "\n".join(_refuse(module()).details)
+    assert _line_of(module, text) in details
+    assert why in details
+
+
+def test_a_complex_input_is_refused() -> None:
+    error = _refuse(nn.Identity(), torch.zeros(3, 3, dtype=torch.complex64))
+    assert error.message == "input 'x' is complex"
+
+
+def test_a_complex_output_is_refused() -> None:
+    class Spectrum(nn.Module):
+        def forward(self, x: Tensor) -> object:
+            return torch.fft.fft(x)
+
+    assert _refuse(Spectrum()).message == "output 'out' is complex"
