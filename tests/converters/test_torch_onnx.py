@@ -10,8 +10,10 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
 
 import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -216,3 +218,18 @@ def test_shared_weights_count_once(net: Model, tmp_path: Path) -> None:
     model = Model(folder=net.folder, context={"edgeconv.live": replace(net.live, module=huge)})
     with pytest.raises(StepError, match=r"torch\.jit\.trace fails"):  # it came so far
         _from_module(model, tmp_path / "net.onnx")
+
+
+class _Bernoulli(nn.Module):
+    def forward(self, logit: Tensor) -> Tensor:
+        return nn.functional.logsigmoid(logit)
+
+
+def test_the_logarithm_of_a_small_sigmoid_is_finite(tmp_path: Path) -> None:
+    model = capture(_Bernoulli(), (draw(2, 3),), tmp_path / "capture")
+    path = tmp_path / "bernoulli.onnx"
+    _from_program(model, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    logits = torch.tensor([[-120.0, -25.0, -14.8], [0.0, 14.0, 90.0]])
+    (got,) = session.run(None, {"logit": logits.numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), nn.functional.logsigmoid(logits))

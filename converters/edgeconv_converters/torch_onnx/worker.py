@@ -43,7 +43,7 @@ def convert_program(
         StepError: The exporter fails.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
-    from edgeconv_converters.torch_onnx.recurrent import TRANSLATIONS, fold_weights
+    from edgeconv_converters.torch_onnx import elementwise, recurrent
 
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
@@ -62,14 +62,14 @@ def convert_program(
                 opset_version=_OPSET,
                 verbose=False,
                 optimize=True,
-                custom_translation_table={**TRANSLATIONS},
+                custom_translation_table={**elementwise.TRANSLATIONS, **recurrent.TRANSLATIONS},
             )
         except Exception as error:
             refusal = unsupported(program, error, _OPSET) or _failure("torch.onnx", error)
             raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
-    fold_weights(exported.model)
+    recurrent.fold_weights(exported.model)
     return _finish(exported.model_proto, job)
 
 
