@@ -119,7 +119,9 @@ def test_the_targets_of_make_that_the_readme_names_exist() -> None:
 def test_the_extras_that_the_readme_names_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {
-        name for group in re.findall(r"edgeconv\[([\w,-]+)\]", README) for name in group.split(",")
+        name
+        for group in re.findall(r"(?:edgeconv|\.)\[([\w,-]+)\]", README)
+        for name in group.split(",")
     }
     assert named
     assert named <= set(project["optional-dependencies"])

@@ -43,10 +43,15 @@ def find_size_lines(
 @contextmanager
 def _listening(log: logging.Handler) -> Iterator[None]:
     logger = logging.getLogger(_TRACE)
+    before = logger.level
     logger.addHandler(log)
+    logger.setLevel(
+        logging.DEBUG
+    )  # other tools of this process may have silenced it: litert-torch does
     try:
         yield
     finally:
+        logger.setLevel(before)
         logger.removeHandler(log)
 
 
