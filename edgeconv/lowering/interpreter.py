@@ -206,6 +206,8 @@ class Interpreter:
         if isinstance(result, torch.Tensor) and isinstance(expected, torch.Tensor):
             for size, declared in zip(result.shape, expected.shape, strict=True):
                 self._learn(declared, size)
+        if isinstance(result, int) and isinstance(expected, torch.SymInt):
+            self._learn(expected, result)
         return list(result) if isinstance(result, tuple) else result
 
     def _learn_count(self, node: fx.Node, arguments: list[Value]) -> None:

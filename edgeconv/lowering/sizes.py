@@ -196,6 +196,11 @@ def _convert_floor(value: sympy.Basic, names: Mapping[str, str]) -> Size:
     return numerator // denominator
 
 
+def _convert_ceil(value: sympy.Basic, names: Mapping[str, str]) -> Size:
+    numerator, denominator = _fraction(value.args[0], names)
+    return -(-numerator // denominator)
+
+
 def _fraction(value: sympy.Basic, names: Mapping[str, str]) -> tuple[Size, Size]:
     kind = type(value).__name__
     if kind == "ToFloat":
@@ -209,6 +214,8 @@ def _fraction(value: sympy.Basic, names: Mapping[str, str]) -> tuple[Size, Size]
         if exact.denominator > _MAX_DENOMINATOR:
             raise _unsupported(value)
         return exact.numerator, exact.denominator
+    if isinstance(value, sympy.Integer):
+        return int(value), 1
     if kind == "Mul":
         factors = [_fraction(side, names) for side in value.args]
         return product(top for top, _ in factors), product(below for _, below in factors)
@@ -235,6 +242,8 @@ _CONVERSIONS: Mapping[str, Callable[[sympy.Basic, Mapping[str, str]], Size]] = {
     "Min": _fold(minimum),
     "floor": _convert_floor,
     "FloorToInt": _convert_floor,
+    "CeilToInt": _convert_ceil,
+    "ceiling": _convert_ceil,
     "TruncToInt": _convert_floor,
     "Identity": _convert_identity,
 }
