@@ -116,5 +116,11 @@ class LoweringBuilder(Builder):
 
     def reduce(self, op: str, x: Tensor, axes: Sequence[int], *, keep_dims: bool) -> Tensor:
         """A reduction over axes, which may be negative; none means all."""
+        if x.rank == 0:
+            return x
         chosen = tuple(sorted(axis % x.rank for axis in axes)) or tuple(range(x.rank))
-        return self.op(op, x, axes=chosen, keep_dims=keep_dims) if x.rank else x
+        return self.op(op, x, axes=chosen, keep_dims=keep_dims)
+
+    def vector(self, x: Tensor) -> Tensor:
+        """`x` with an axis: PyTorch takes a scalar for a vector of one element where an axis is asked for."""
+        return self.reshape(x, (1,)) if x.rank == 0 else x

@@ -17,6 +17,7 @@ from edgeconv.lowering.families import built_in_registry
 from edgeconv.lowering.interpreter import Interpreter
 from edgeconv.lowering.refusal import unsupported_error
 from edgeconv.lowering.registry import LoweringRegistry
+from edgeconv.lowering.results import empty_results
 from edgeconv.lowering.retracing import run_decompositions
 from edgeconv.lowering.sizes import symbol_names
 from edgeconv.lowering.values import ComplexPair
@@ -159,7 +160,9 @@ def _bind_inputs(program: ExportedProgram, signature: Signature, interpreter: In
             if declared.dtype.is_complex:
                 raise _complex_error(f"input '{declared.name}'")
             tensor = interpreter.builder.input(declared.name, declared.dtype, declared.shape)
-            interpreter.bind(node, tensor)
+            # A tensor without elements is known.
+            empty = empty_results([(tensor.dtype, tensor.shape)])
+            interpreter.bind(node, tensor if empty is None else empty[0])
             continue
         target = spec.target or ""  # a token, which orders assertions, has none
         value = state[target] if target in state else program.constants.get(target)

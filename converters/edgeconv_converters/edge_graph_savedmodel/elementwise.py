@@ -48,6 +48,10 @@ def _cast(call: Call) -> tf.Tensor:
     return tf.cast(call.input(0), _target(call.node))
 
 
+def _bitcast(call: Call) -> tf.Tensor:
+    return tf.bitcast(call.input(0), _target(call.node))
+
+
 def _target(node: Node) -> tf.DType:
     return tf.as_dtype(node.text("dtype"))
 
@@ -57,6 +61,7 @@ _UNARY: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "CEIL": tf.math.ceil,
     "COS": tf.math.cos,
     "ERF": tf.math.erf,
+    "ERFC": tf.math.erfc,
     "EXP": tf.math.exp,
     "FLOOR": tf.math.floor,
     "LOG": tf.math.log,
@@ -102,6 +107,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
     **{name: _plain(function, 1) for name, function in _UNARY.items()},
     **{name: _plain(function, 2) for name, function in _BINARY.items()},
     **{name: _activated(function) for name, function in _ACTIVATED.items()},
+    "BITCAST": Translation(emit=_bitcast),
     "CAST": Translation(emit=_cast),
     "SELECT_V2": _plain(tf.where, 3),
 }

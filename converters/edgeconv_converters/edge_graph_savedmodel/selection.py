@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -41,6 +41,12 @@ def _one_hot(call: Call) -> tf.Tensor:
     return tf.one_hot(_indices(call, 0), depth, on_value=on, off_value=off, dtype=on.dtype)
 
 
+def _segments(function: Callable[..., tf.Tensor]) -> Translation:
+    return Translation(
+        emit=lambda call: function(call.input(0), _indices(call, 1), call.scalar("count"))
+    )
+
+
 def _update_slice(call: Call) -> tf.Tensor:
     x, update = call.input(0), call.input(1)
     begin = tf.cast(call.input(2), tf.int32)
@@ -69,4 +75,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "GATHER_ND": Translation(emit=_gather_nd),
     "ONE_HOT": Translation(emit=_one_hot),
     "SCATTER_ND": Translation(emit=_scatter_nd),
+    "UNSORTED_SEGMENT_MAX": _segments(tf.math.unsorted_segment_max),
+    "UNSORTED_SEGMENT_MIN": _segments(tf.math.unsorted_segment_min),
+    "UNSORTED_SEGMENT_PROD": _segments(tf.math.unsorted_segment_prod),
 }

@@ -9,6 +9,7 @@ from edgeconv.graph import Builder, Node, Tensor
 from edgeconv.graph.ops.spec import broadcast_shapes
 from edgeconv.passes.legalize import Expansion
 from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_tflite.integers import INTEGER_EXPANSIONS
 
 __all__ = ["EXPANSIONS"]
 
@@ -31,7 +32,13 @@ _ERF_DENOMINATOR = (
     -1.42647390514189e-02,
 )
 _ERF_LIMIT = 4.0
-_HALF_WORD = 1 << 16
+# Source: Press et al., "Numerical Recipes", 6.2: erfc with a relative error below 1.2e-7 everywhere; highest power first.
+_ERFC = (
+    0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368,
+    -1.26551223,
+)  # fmt: skip
+# Beyond it erfc is less than the smallest float32.
+_ERFC_LIMIT = 11.0
 
 
 def _always(node: Node) -> bool:  # noqa: ARG001 - an expansion's interface
@@ -69,6 +76,29 @@ def _expand_erf(b: Builder, node: Node) -> Tensor:
     numerator = b.op("MUL", x, _polynomial(b, z, _ERF_NUMERATOR))
     quotient = b.op("DIV", numerator, _polynomial(b, z, _ERF_DENOMINATOR))
     return _cast(b, quotient, node.output.dtype)
+
+
+def _expand_erfc(b: Builder, node: Node) -> Tensor:
+    """With z = |x| and t = 1 / (1 + z/2): t exp(-z^2 + P(t)), and 2 minus it where x is negative.
+
+    The square is split, so that its rounding does not grow in the exponential: z^2 = h^2 + (z - h) (z + h), h being z
+    rounded down to sixteenths, whose square is exact. Source of the split: Cody, "Rational Chebyshev Approximations for
+    the Error Function".
+    """
+    x = _cast(b, node.input(0), DType.FLOAT32)
+    z = b.op("MINIMUM", b.op("ABS", x), b.scalar(_ERFC_LIMIT, x.dtype))
+    one, half, two = (b.scalar(value, x.dtype) for value in (1, 0.5, 2))
+    t = b.op("DIV", one, b.op("ADD", one, b.op("MUL", z, half)))
+    sixteenths = b.op("FLOOR", b.op("MUL", z, b.scalar(16, x.dtype)))
+    rounded = b.op("MUL", sixteenths, b.scalar(1 / 16, x.dtype))
+    rest = b.op("MUL", b.op("SUB", z, rounded), b.op("ADD", z, rounded))
+    exponent = b.op("SUB", _polynomial(b, t, _ERFC), rest)
+    square = b.op("MUL", rounded, rounded)
+    powers = b.op("MUL", b.op("EXP", b.op("NEG", square)), b.op("EXP", exponent))
+    tail = b.op("MUL", t, powers)
+    is_negative = b.op("LESS", x, b.scalar(0, x.dtype))
+    chosen = b.op("SELECT_V2", is_negative, b.op("SUB", two, tail), tail)
+    return _cast(b, chosen, node.output.dtype)
 
 
 def _absolute(b: Builder, node: Node) -> Tensor:
@@ -112,49 +142,6 @@ def _cast_by_integer(b: Builder, node: Node) -> Tensor:
     """PyTorch wraps negative numbers around, TFLite's cast from float saturates, its cast from integers wraps."""
     whole = b.op("CAST", node.input(0), dtype="int64")
     return b.op("CAST", whole, dtype=node.text("dtype"))
-
-
-# Bits of integers. With s = a + b: s = (a xor b) + 2 (a and b), so "and" is half the difference. Each half word is done
-# alone in int32, where the sum cannot overflow.
-
-
-def _bitwise(b: Builder, node: Node) -> Tensor:
-    """AND or OR: whole where the sum fits into int32, in halves else."""
-    dtype = node.input(0).dtype
-    left, right = (_cast(b, node.input(i), DType.INT32) for i in (0, 1))
-    if dtype in (DType.INT32, DType.INT64, DType.UINT32):
-        high = _and_small(b, _high(b, left), _high(b, right))
-        low = _and_small(b, _low(b, left), _low(b, right))
-        shared = b.op("ADD", b.op("MUL", high, b.scalar(_HALF_WORD, DType.INT32)), low)
-    else:
-        shared = _and_small(b, left, right)
-    if node.op == "BITWISE_OR":
-        shared = b.op("ADD", shared, b.op("BITWISE_XOR", left, right))
-    return _cast(b, shared, dtype)
-
-
-def _and_small(b: Builder, x: Tensor, y: Tensor) -> Tensor:
-    double = b.op("SUB", b.op("ADD", x, y), b.op("BITWISE_XOR", x, y))
-    return b.op("RIGHT_SHIFT", double, b.scalar(1, DType.INT32))
-
-
-def _high(b: Builder, x: Tensor) -> Tensor:
-    return b.op("RIGHT_SHIFT", x, b.scalar(16, DType.INT32))
-
-
-def _low(b: Builder, x: Tensor) -> Tensor:
-    return b.op("SUB", x, b.op("MUL", _high(b, x), b.scalar(_HALF_WORD, DType.INT32)))
-
-
-def _in_int32(b: Builder, node: Node) -> Tensor:
-    narrow = [_cast(b, node.input(i), DType.INT32) for i in range(len(node.inputs))]
-    return _cast(b, b.op(node.op, *narrow), node.output.dtype)
-
-
-def _shift_left(b: Builder, node: Node) -> Tensor:
-    x, count = (_cast(b, node.input(i), DType.INT32) for i in (0, 1))
-    shifted = b.op("MUL", x, b.op("POW", b.scalar(2, DType.INT32), count))
-    return _cast(b, shifted, node.output.dtype)
 
 
 def _multiply_integers(b: Builder, node: Node) -> Tensor:
@@ -247,33 +234,25 @@ def _when(applies: Callable[[Node], bool], build: Callable[[Builder, Node], Tens
     return Expansion(applies=applies, build=build)
 
 
-def _narrowed(build: Callable[[Builder, Node], Tensor]) -> Expansion:
-    warning = "bits of int64 are computed in int32, for want of a TFLite kernel"
-    return Expansion(applies=_is_int64, build=build, warning=warning)
-
-
 EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
+    **INTEGER_EXPANSIONS,
     "ABS": (_when(_is_int64, _absolute),),
     "ATAN2": (_when(_needs_broadcast, _broadcast),),
     "BATCH_MATMUL": (
         _when(_is_integer, _multiply_integers),
         _when(_above_rank(5), _multiply_merged),
     ),
-    "BITWISE_AND": (_narrowed(_bitwise), _when(_always, _bitwise)),
-    "BITWISE_OR": (_narrowed(_bitwise), _when(_always, _bitwise)),
-    "BITWISE_XOR": (_narrowed(_in_int32),),
     "CAST": (_when(_is_float_to_unsigned, _cast_by_integer),),
     "CONCATENATION": (_when(_above_rank(6), _concatenate_merged),),
     "ERF": (_when(_always, _expand_erf),),
+    "ERFC": (_when(_always, _expand_erfc),),
     "FULLY_CONNECTED": (
         _when(_is_integer, _connect_integers),
         _when(_above_rank(6), _on_rows),
     ),
-    "LEFT_SHIFT": (_narrowed(_shift_left), _when(_always, _shift_left)),
     "LOG_SOFTMAX": (_when(_above_rank(6), _on_rows),),
     "PAD": (_when(_above_rank(5), _pad_one_by_one),),
     "PADV2": (_when(_above_rank(5), _pad_one_by_one),),
-    "RIGHT_SHIFT": (_narrowed(_in_int32),),
     "SIGN": (_when(_is_int64, _sign),),
     "SOFTMAX": (_when(_above_rank(6), _on_rows),),
     "SQUARE": (_when(_is_integer, _square),),

@@ -66,6 +66,11 @@ KERNELS: Mapping[str, Kernel] = {
     **_each("BROADCAST_TO TILE MIRROR_PAD STRIDED_SLICE FILL", _kernel(_ANY)),
     **_each("IF WHILE", _kernel(_ANY)),
     "BATCH_MATMUL": _kernel(_FLOAT, 5),
+    "BITCAST": Kernel(dtypes=_dtypes(_ANY)),
+    **_each(
+        "UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_MIN UNSORTED_SEGMENT_PROD",
+        _kernel("float32 int32", indices={1: (DType.INT32,)}),
+    ),
     "CAST": Kernel(dtypes=_dtypes(_CASTABLE), results=_dtypes(_CASTABLE)),
     "CONCATENATION": _kernel(
         "float32 float16 bfloat16 int8 uint8 int16 int32 uint32 int64 bool", 6

@@ -94,6 +94,10 @@ OPTION_TABLES: dict[str, OptionTable] = {
     "SUB": _named("Sub", **_ACTIVATION),
     "SUM": _named("Reducer", keepDims="keep_dims"),
     "TRANSPOSE_CONV": _named("TransposeConv", **_WINDOW),
+    "BITCAST": _named("Bitcast"),
+    "UNSORTED_SEGMENT_MAX": _named("UnsortedSegmentMax"),
+    "UNSORTED_SEGMENT_MIN": _named("UnsortedSegmentMin"),
+    "UNSORTED_SEGMENT_PROD": _named("UnsortedSegmentProd"),
     "WHILE": _named("While"),
 }
 

@@ -56,6 +56,10 @@ PARAMETERS: dict[str, tuple[int | Parameter, ...]] = {
     "TILE": (0, Parameter("multiples")),
     "TOPK_V2": (0, Parameter("k", "scalar")),
     "TRANSPOSE": (0, Parameter("perm")),
+    **dict.fromkeys(
+        ("UNSORTED_SEGMENT_MAX", "UNSORTED_SEGMENT_MIN", "UNSORTED_SEGMENT_PROD"),
+        (0, 1, Parameter("count", "scalar")),
+    ),
     "TRANSPOSE_CONV": (Parameter("output_shape"), 1, 0, 2),
 }
 

@@ -18,6 +18,7 @@ _RELEASES: dict[str, str] = {
     "ATAN2": "2.10.0",
     "AVERAGE_POOL_2D": "1.5.0 1.14.0 2.3.0",
     "BATCH_MATMUL": "2.3.0 2.3.0 2.4.0 2.5.0",
+    "BITCAST": "2.13.0",
     "BITWISE_XOR": "2.13.0",
     "BROADCAST_TO": "- 2.5.0 2.5.0",
     "CAST": "1.5.0 2.7.0 2.8.0 2.9.0 2.12.0 2.15.0 2.17.0 2.21.0",
@@ -107,6 +108,9 @@ _RELEASES: dict[str, str] = {
     "TOPK_V2": "1.7.0 1.14.0 2.13.0",
     "TRANSPOSE": "1.6.0 1.14.0 1.15.0 2.3.0 2.4.0 2.12.0 2.14.4 2.22.0 2.23.0",
     "TRANSPOSE_CONV": "1.9.0 2.2.0 2.3.0 2.13.0 2.15.0",
+    "UNSORTED_SEGMENT_MAX": "2.10.0",
+    "UNSORTED_SEGMENT_MIN": "2.11.0",
+    "UNSORTED_SEGMENT_PROD": "2.10.0",
     "WHILE": "1.15.0",
 }
 

@@ -47,6 +47,17 @@ def _infer_cast(node: Node) -> list[TensorType]:
     return [(DType(node.text("dtype")), node.input(0).shape)]
 
 
+def _infer_bitcast(node: Node) -> list[TensorType]:
+    x, dtype = node.input(0), DType(node.text("dtype"))
+    ratio, wider = x.dtype.size_bytes // dtype.size_bytes, dtype.size_bytes // x.dtype.size_bytes
+    if ratio == 1:
+        return [(dtype, x.shape)]
+    if ratio > 1:
+        return [(dtype, (*x.shape, ratio))]
+    expect(x.shape[-1:] == (wider,), node, "the last axis does not hold one element")
+    return [(dtype, x.shape[:-1])]
+
+
 OPS = (
     *(OpSpec(name=n, arity=(1, 1), infer=same_as(0), is_agnostic=True) for n in _UNARY),
     *(OpSpec(name=n, arity=(2, 2), infer=_infer_binary, is_agnostic=True) for n in _BINARY),
@@ -79,6 +90,11 @@ OPS = (
         name="LEAKY_RELU", arity=(1, 1), infer=same_as(0), required=("alpha",), is_agnostic=True
     ),
     OpSpec(name="PRELU", arity=(2, 2), infer=_infer_binary, is_agnostic=True),
-    # TFLite has no error function: kept whole for TensorFlow, a rational approximation for TFLite.
-    OpSpec(name="ERF", arity=(1, 1), infer=same_as(0), is_agnostic=True, is_composite=True),
+    # TFLite has no error functions: kept whole for TensorFlow, approximations for TFLite.
+    *(
+        OpSpec(name=n, arity=(1, 1), infer=same_as(0), is_agnostic=True, is_composite=True)
+        for n in ("ERF", "ERFC")
+    ),
+    # The same bytes in another dtype: of a narrower one there are several in a new last axis, which a wider one takes back.
+    OpSpec(name="BITCAST", arity=(1, 1), infer=_infer_bitcast, required=("dtype",)),
 )

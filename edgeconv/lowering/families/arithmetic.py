@@ -18,7 +18,6 @@ Operand = Tensor | Size | float
 absolute = direct("ABS", "aten.abs", "aten.absolute")
 square = direct("SQUARE", "aten.square")
 neg = direct("NEG", "aten.neg", "aten.negative")
-sign = direct("SIGN", "aten.sign", "aten.sgn")
 
 
 def _rounding(op: str, *names: str) -> Lowering:
@@ -28,6 +27,17 @@ def _rounding(op: str, *names: str) -> Lowering:
         return b.op(op, x) if x.dtype.is_floating else x
 
     return Lowering(names, function)
+
+
+@lower("aten.sign", "aten.sgn")
+def sign(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """PyTorch gives 0 for NaN."""
+    if x.dtype == DType.BOOL:
+        return x
+    signs = b.op("SIGN", x)
+    if not x.dtype.is_floating:
+        return signs
+    return b.op("SELECT_V2", b.op("NOT_EQUAL", x, x), b.scalar(0, x.dtype), signs)
 
 
 floor = _rounding("FLOOR", "aten.floor")
@@ -63,7 +73,7 @@ def _binary(b: LoweringBuilder, op: str, x: Operand, y: Operand) -> Tensor:
 @lower("aten.add")
 def add(b: LoweringBuilder, x: Operand, y: Operand, alpha: float = 1) -> Tensor:
     if b.dtype == DType.BOOL:
-        return _binary(b, "LOGICAL_OR", x, y)
+        return _binary(b, "LOGICAL_OR", x, y) if alpha else b.broadcast(b.like(x, b.dtype), b.shape)
     return _binary(b, "ADD", x, _scaled(b, y, alpha))
 
 
@@ -115,9 +125,7 @@ def _floor_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
 def _truncating_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
     if b.dtype.is_floating:
         return _truncate(b, _binary(b, "DIV", x, y))
-    left, right = b.like(x, b.dtype), b.like(y, b.dtype)
-    magnitude = b.op("FLOOR_DIV", b.op("ABS", left), b.op("ABS", right))
-    return b.op("MUL", magnitude, b.op("MUL", b.op("SIGN", left), b.op("SIGN", right)))
+    return _binary(b, "DIV", x, y)
 
 
 @lower("aten.remainder")
@@ -212,7 +220,7 @@ def _multiply_out(b: LoweringBuilder, x: Tensor, exponent: int) -> Tensor:
 
 _POWERS: dict[float, Callable[[LoweringBuilder, Tensor], Tensor]] = {
     0.5: lambda b, x: b.op("SQRT", x),
-    -0.5: lambda b, x: b.op("RSQRT", x),
+    -0.5: lambda b, x: b.op("DIV", b.scalar(1, x.dtype), b.op("SQRT", x)),
     -1: lambda b, x: b.op("DIV", b.scalar(1, x.dtype), x),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeconv.dims import product
 from edgeconv.graph import Tensor
+from edgeconv.graph.ops.spec import Shape, broadcast_shapes
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
@@ -43,16 +44,18 @@ def multiply(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
         raise CannotLowerError("matmul of a scalar")
     left = b.reshape(x, (1, *x.shape)) if x.rank == 1 else x
     right = b.reshape(y, (*y.shape, 1)) if y.rank == 1 else y
+    if left.shape[-1] == 0:  # a sum of nothing
+        return b.op("FILL", b.scalar(0, x.dtype), shape=_product_shape(x, y))
     if right.is_constant and right.rank == 2:
         result = b.op("FULLY_CONNECTED", left, b.transpose(right, (1, 0)), None)
     else:
         result = _batch_multiply(b, left, right)
-    shape = list(result.shape)
-    if y.rank == 1:
-        shape.pop()
-    if x.rank == 1:
-        shape.pop(-1 if y.rank == 1 else -2)
-    return b.reshape(result, shape)
+    return b.reshape(result, _product_shape(x, y))
+
+
+def _product_shape(x: Tensor, y: Tensor) -> Shape:
+    batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    return (*batch, *x.shape[-2:-1], *y.shape[-1:] * (y.rank > 1))
 
 
 def _batch_multiply(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
@@ -79,13 +82,22 @@ def baddbmm(
     return _add_scaled(b, bias, multiply(b, x, y), beta, alpha)
 
 
+@lower("aten.addbmm")
+def addbmm(
+    b: LoweringBuilder, bias: Tensor, x: Tensor, y: Tensor, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """The products of a batch, added up."""
+    total = b.reduce("SUM", multiply(b, x, y), [0], keep_dims=False)
+    return _add_scaled(b, bias, total, beta, alpha)
+
+
 def _add_scaled(
     b: LoweringBuilder, bias: Tensor, result: Tensor, beta: float, alpha: float
 ) -> Tensor:
     if alpha != 1:
         result = b.op("MUL", result, b.scalar(alpha, result.dtype))
     if beta == 0:
-        return result
+        return b.broadcast(result, b.shape)
     if beta != 1:
         bias = b.op("MUL", bias, b.scalar(beta, bias.dtype))
     return b.op("ADD", result, bias)

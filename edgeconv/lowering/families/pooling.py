@@ -6,6 +6,7 @@ afterwards, since maxima and means over boxes are maxima and means of maxima and
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from edgeconv.lowering.families.convolution import (
     to_channels_last,
 )
 from edgeconv.lowering.families.shaping import pad_constant
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import Lowering
 
 Ints = Sequence[int]
@@ -159,6 +161,10 @@ def _average_pooling(count: int, name: str) -> Lowering:
         divisor_override: int | None = None,
     ) -> Tensor:
         axes = _axes(b, x, count, (kernel_size, stride, padding, 1), is_ceil=ceil_mode)
+        if not x.dtype.is_floating:
+            return _average_integers(
+                b, x, axes, divisor_override, counts_padding=count_include_pad
+            )
         counts = None if divisor_override else count_include_pad
 
         def pool(image: Tensor, pair: tuple[Axis, Axis]) -> Tensor:
@@ -216,6 +222,37 @@ def _correct(
     padded = b.op("PAD", ones, before=(0, before, 0, 0), after=(0, after, 0, 0))
     share = _window_op(b, "AVERAGE_POOL_2D", padded, [axis.kernel, 1], [axis.stride, 1])
     return b.op("DIV", result, b.reshape(share, view))
+
+
+def _average_integers(
+    b: LoweringBuilder,
+    x: Tensor,
+    axes: Sequence[Axis],
+    divisor: int | None,
+    *,
+    counts_padding: bool,
+) -> Tensor:
+    """The sum of all shifted copies, divided towards zero by the number of elements in each window."""
+    first = x.rank - len(axes)
+    before = [*[0] * first, *(axis.padding for axis in axes)]
+    after: list[Size] = [*[0] * first, *(axis.after for axis in axes)]
+    wide = pad_constant(b, x, before, after)
+    total: Tensor | None = None
+    for taps in itertools.product(*(range(axis.kernel) for axis in axes)):
+        part = wide
+        for position, (axis, tap) in enumerate(zip(axes, taps, strict=True), start=first):
+            end = tap + (axis.result - 1) * axis.stride + 1
+            part = b.slice(part, position, tap, end, axis.stride)
+        total = part if total is None else b.op("ADD", total, part)
+    number = np.ones((1,) * x.rank, numpy_dtype(x.dtype)) * (divisor or 1)
+    for position, axis in enumerate([] if divisor else axes, start=first):
+        if not (isinstance(axis.size, int) and isinstance(axis.result, int)):
+            raise CannotLowerError("of whole numbers, of a dynamic size")
+        count = _count(axis, axis.size, axis.result, counts_padding=counts_padding)
+        number = number * count.astype(number.dtype).reshape(
+            [-1 if i == position else 1 for i in range(x.rank)]
+        )
+    return b.op("DIV", wide if total is None else total, b.constant(number))
 
 
 def _count(axis: Axis, size: int, result: int, *, counts_padding: bool) -> NDArray[np.float64]:

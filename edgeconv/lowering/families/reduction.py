@@ -64,9 +64,10 @@ def _value_and_index(value: str, index: str, *names: str) -> Lowering:
         dim: int,
         keepdim: bool = False,
     ) -> list[Tensor]:
+        x = b.vector(x)
         values = b.reduce(value, x, [dim], keep_dims=keepdim)
         indices = b.op(index, x, axis=dim % x.rank, output_type="int64")
-        return [values, b.reshape(indices, values.shape)]
+        return [b.reshape(t, shape) for t, (_, shape) in zip((values, indices), b.results, strict=True)]
 
     return Lowering(names, function)
 
@@ -84,6 +85,7 @@ def _arg(op: str, name: str) -> Lowering:
     ) -> Tensor:
         if dim is None:
             x, dim = b.reshape(x, (product(x.shape),)), 0
+        x = b.vector(x)
         return b.reshape(b.op(op, x, axis=dim % x.rank, output_type="int64"), b.shape)
 
     return Lowering((name,), function)

@@ -11,7 +11,6 @@ from edgeconv.dims import Size, is_static, product
 from edgeconv.graph import Tensor
 from edgeconv.graph.ops.spec import Shape
 from edgeconv.lowering.builder import LoweringBuilder
-from edgeconv.lowering.families.creation import fill
 from edgeconv.lowering.families.indexing import (
     Indices,
     coordinates_along,
@@ -50,18 +49,35 @@ def _put(
 def _put_by_mask(
     b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, *, accumulate: bool
 ) -> Tensor:
-    """One value wherever a mask is set."""
-    before = [item for item in indices if item is None]
+    """The next one of the values, or the only one, wherever a mask is set."""
+    first = len([item for item in indices if item is None])
     (mask,) = masks if len(masks := [i for i in indices if i is not None]) == 1 else (None,)
-    if mask is None or mask.dtype != DType.BOOL or not is_static(values.shape):
+    if mask is None or mask.dtype != DType.BOOL or any(i is not None for i in indices[:first]):
         raise CannotLowerError("with a computed mask beside other indices")
-    if product(values.shape) != 1:
-        raise CannotLowerError("of computed values where a computed mask is set")
-    after = x.rank - len(before) - mask.rank
-    wide = b.reshape(mask, (*([1] * len(before)), *mask.shape, *([1] * after)))
-    value = b.reshape(values, ())
-    new = b.op("ADD", x, value) if accumulate else value
+    after = x.shape[first + mask.rank :]
+    wide = b.reshape(mask, (*([1] * first), *mask.shape, *([1] * len(after))))
+    rank = first + 1 + len(after)
+    new = b.reshape(values, (*([1] * (rank - values.rank)), *values.shape))
+    if new.shape[first] == 1:
+        new = b.reshape(new, (*new.shape[:first], *[1] * mask.rank, *new.shape[first + 1 :]))
+    else:
+        last = b.op("SUB", b.like(new.shape[first], DType.INT32), b.scalar(1, DType.INT32))
+        places = b.op("MINIMUM", _order_of_set(b, mask), last)
+        found = b.op("GATHER", new, places, axis=first)
+        new = b.reshape(found, (*found.shape[:first], *mask.shape, *found.shape[first + 1 :]))
+    new = add_up(b, x, new) if accumulate else new
     return b.op("SELECT_V2", wide, new, x)
+
+
+def _order_of_set(b: LoweringBuilder, mask: Tensor) -> Tensor:
+    """For each place of a mask, laid flat, how many places before it are set."""
+    flat = b.reshape(b.cast(mask, DType.INT32), (product(mask.shape),))
+    return b.op("CUMSUM", flat, axis=0, exclusive=True)
+
+
+def add_up(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
+    """The sum; of bools whether one is set."""
+    return b.op("LOGICAL_OR" if x.dtype == DType.BOOL else "ADD", x, y)
 
 
 def _put_row(b: LoweringBuilder, x: Tensor, item: Tensor, values: Tensor, axis: int) -> Tensor:
@@ -104,7 +120,7 @@ def write(
     updates = b.broadcast(updates, (*coordinates.shape[:-1], *x.shape[_depth(coordinates) :]))
     if adds:
         total = b.op("SCATTER_ND", coordinates, updates, shape=x.shape)
-        return total if is_zero(x) else b.op("ADD", x, total)
+        return total if is_zero(x) else add_up(b, x, total)
     coordinates, updates = _without_overwritten(b, x, coordinates, updates)
     scattered = b.op("SCATTER_ND", coordinates, updates, shape=x.shape)
     if is_zero(x):
@@ -135,7 +151,7 @@ def _without_overwritten(
     if coordinates.constant is None:
         if not isinstance(count, int) or count > _MAX_COMPARED or count < 2:
             return coordinates, updates
-        flat = _linear(b, b.reshape(coordinates, (count, coordinates.shape[-1])), x.shape)
+        flat = linear_places(b, b.reshape(coordinates, (count, coordinates.shape[-1])), x.shape)
         is_same = b.op("EQUAL", b.reshape(flat, (count, 1)), b.reshape(flat, (1, count)))
         is_later = b.constant(np.triu(np.ones((count, count), dtype=np.bool_), 1))
         is_lost = b.reduce(
@@ -152,7 +168,7 @@ def _without_overwritten(
     return b.constant(rows[kept]), b.op("GATHER", flat, b.constant(kept))
 
 
-def _linear(b: LoweringBuilder, rows: Tensor, shape: Shape) -> Tensor:
+def linear_places(b: LoweringBuilder, rows: Tensor, shape: Shape) -> Tensor:
     """The number of each place, counted row by row."""
     depth = _depth(rows)
     steps = [b.like(product(shape[axis + 1 : depth]), DType.INT32) for axis in range(depth)]
@@ -177,56 +193,22 @@ def _marks(b: LoweringBuilder, coordinates: Tensor, shape: Shape) -> Tensor:
 
 @lower("aten.scatter.value")
 def scatter_value(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
-    return _scatter(b, x, dim, index, value, adds=False)
+    return scatter_along(b, x, dim, index, value, adds=False)
 
 
 @lower("aten.scatter.src")
 def scatter_source(
     b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor
 ) -> Tensor:
-    return _scatter(b, x, dim, index, source, adds=False)
+    return scatter_along(b, x, dim, index, source, adds=False)
 
 
 @lower("aten.scatter_add")
 def scatter_add(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    return _scatter(b, x, dim, index, source, adds=True)
+    return scatter_along(b, x, dim, index, source, adds=True)
 
 
-@lower("aten.scatter.reduce", "aten.scatter.value_reduce")
-def scatter_with(
-    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor | float, *, reduce: str
-) -> Tensor:
-    if reduce != "add":
-        raise CannotLowerError(f"with reduce='{reduce}'")
-    return _scatter(b, x, dim, index, source, adds=True)
-
-
-@lower("aten.scatter_reduce.two")
-def scatter_reduce(
-    b: LoweringBuilder,
-    x: Tensor,
-    dim: int,
-    index: Tensor,
-    source: Tensor,
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> Tensor:
-    """Sums and means: the mean's divisor is a sum of ones."""
-    if reduce not in ("sum", "mean"):
-        raise CannotLowerError(f"with reduce='{reduce}'")
-    zeros = fill(b, 0, x.shape)
-    start = x if include_self else zeros
-    total = _scatter(b, start, dim, index, source, adds=True)
-    counts = _scatter(b, fill(b, int(include_self), x.shape), dim, index, 1, adds=True)
-    if reduce == "mean":
-        total = b.op("DIV", total, b.op("MAXIMUM", counts, b.scalar(1, x.dtype)))
-    if include_self:
-        return total
-    return b.op("SELECT_V2", b.op("GREATER", counts, zeros), total, x)
-
-
-def _scatter(
+def scatter_along(
     b: LoweringBuilder,
     x: Tensor,
     dim: int,
@@ -236,14 +218,24 @@ def _scatter(
     adds: bool,
 ) -> Tensor:
     """X at index[i] along `dim`, and at i along the other axes, becomes source[i]."""
-    if isinstance(source, Tensor):
-        updates = source
-        for axis, size in enumerate(index.shape):
-            updates = b.slice(updates, axis, 0, size)
-        updates = b.cast(updates, x.dtype)
-    else:
-        updates = b.scalar(source, x.dtype)
+    updates = updates_of(b, index, source, x.dtype)
+    if x.rank == 0:
+        new = b.reshape(updates, ())
+        return add_up(b, x, new) if adds else new
+    index = b.vector(index)
     return write(b, x, coordinates_along(b, index, dim % x.rank), updates, adds=adds)
+
+
+def updates_of(
+    b: LoweringBuilder, index: Tensor, source: Tensor | float, dtype: DType
+) -> Tensor:
+    """What is written: one value, or as much of the source as there are indices."""
+    if not isinstance(source, Tensor):
+        return b.scalar(source, dtype)
+    updates = source
+    for axis, size in enumerate(index.shape):
+        updates = b.slice(updates, axis, 0, size)
+    return b.cast(b.vector(updates), dtype)
 
 
 def _at(index: Tensor, dim: int, x: Tensor) -> list[Tensor | None]:
@@ -275,13 +267,13 @@ def index_fill(
 @lower("aten.masked_scatter")
 def masked_scatter(b: LoweringBuilder, x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """The next element of the source wherever the mask is set: a running count says which one that is."""
-    count = product(x.shape)
-    wide = b.broadcast(mask, x.shape)
-    flat = b.reshape(b.cast(wide, DType.INT32), (count,))
-    order = b.op("SUB", b.op("CUMSUM", flat, axis=0), b.scalar(1, DType.INT32))
-    places = b.op("MAXIMUM", order, b.scalar(0, DType.INT32))
-    found = b.op("GATHER", b.reshape(source, (product(source.shape),)), places)
-    return b.op("SELECT_V2", wide, b.reshape(found, x.shape), x)
+    count = product(source.shape)
+    wide = b.broadcast(mask, b.shape)
+    # Behind the last one that is set the count may lead past the end, where nothing is read.
+    last = b.op("SUB", b.like(count, DType.INT32), b.scalar(1, DType.INT32))
+    places = b.op("MINIMUM", _order_of_set(b, wide), last)
+    found = b.op("GATHER", b.reshape(source, (count,)), places)
+    return b.op("SELECT_V2", wide, b.reshape(found, b.shape), x)
 
 
 @lower("aten.slice_scatter")

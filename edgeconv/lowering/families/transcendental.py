@@ -16,11 +16,17 @@ from edgeconv.lowering.registry import Lowering, lower
 exp = direct("EXP", "aten.exp")
 log = direct("LOG", "aten.log")
 sqrt = direct("SQRT", "aten.sqrt")
-rsqrt = direct("RSQRT", "aten.rsqrt")
 sin = direct("SIN", "aten.sin")
 cos = direct("COS", "aten.cos")
 atan2 = direct("ATAN2", "aten.atan2", "aten.arctan2")
 erf = direct("ERF", "aten.erf", "aten.special_erf")
+erfc = direct("ERFC", "aten.erfc", "aten.special_erfc")
+
+
+@lower("aten.rsqrt")
+def rsqrt(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """A division, since XNNPACK's reciprocal root of 0 is NaN, not infinity."""
+    return b.op("DIV", b.scalar(1, b.dtype), b.op("SQRT", b.cast(x, b.dtype)))
 
 
 @lower("aten.log1p")
@@ -45,11 +51,12 @@ def accurate_log1p(b: LoweringBuilder, x: Tensor) -> Tensor:
         series = b.op("ADD", b.op("MUL", series, z), b.scalar(1 / odd, x.dtype))
     near = b.op("MUL", b.op("ADD", s, s), series)
     far = b.op("LOG", b.op("ADD", x, b.scalar(1, x.dtype)))
-    return b.op("SELECT_V2", _is_small(b, x), near, far)
+    return b.op("SELECT_V2", _is_far(b, x), far, near)
 
 
-def _is_small(b: LoweringBuilder, x: Tensor) -> Tensor:
-    return b.op("LESS", b.op("ABS", x), b.scalar(_SMALL, x.dtype))
+def _is_far(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """NaN is not: XNNPACK's exponential would make a number of it."""
+    return b.op("GREATER_EQUAL", b.op("ABS", x), b.scalar(_SMALL, x.dtype))
 
 
 @lower("aten.expm1", "aten.special_expm1")
@@ -59,7 +66,7 @@ def expm1(b: LoweringBuilder, x: Tensor) -> Tensor:
     one = b.scalar(1, x.dtype)
     t = b.op("TANH", b.op("MUL", x, b.scalar(0.5, x.dtype)))
     near = b.op("DIV", b.op("ADD", t, t), b.op("SUB", one, t))
-    return b.op("SELECT_V2", _is_small(b, x), near, b.op("SUB", b.op("EXP", x), one))
+    return b.op("SELECT_V2", _is_far(b, x), b.op("SUB", b.op("EXP", x), one), near)
 
 
 def _logarithm(base: float, name: str) -> Lowering:
@@ -79,10 +86,31 @@ def exp2(b: LoweringBuilder, x: Tensor) -> Tensor:
     return b.op("POW", b.scalar(2, b.dtype), b.cast(x, b.dtype))
 
 
+# Pi / 2 in three parts, each but the last so short that its products with small whole numbers are exact.
+_HALF_PI = (1.5703125, 4.837512969970703125e-4, 7.549789948768648e-8)
+# Minimax polynomial of (tan(x) - x) / x^3 in x^2 on [-pi/4, pi/4]; highest power first. Source: Moshier, Cephes, tanf.
+_TAN = (
+    9.38540185543e-3, 3.11992232697e-3, 2.44301354525e-2, 5.34112807005e-2, 1.33387994085e-1, 3.33331568548e-1,
+)  # fmt: skip
+
+
 @lower("aten.tan")
 def tan(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """Reduced by quarter turns to [-pi/4, pi/4], of whose tangent every other quarter takes -1 / tan.
+
+    The quotient of sine and cosine would lose the digits of the cosine near its zeros. Source: Cody, Waite, "Software
+    Manual for the Elementary Functions", chapter 9.
+    """
     x = b.cast(x, b.dtype)
-    return b.op("DIV", b.op("SIN", x), b.op("COS", x))
+    turns = b.op("ROUND", b.op("MUL", x, b.scalar(2 / math.pi, x.dtype)))
+    r = x
+    for part in _HALF_PI:
+        r = b.op("SUB", r, b.op("MUL", turns, b.scalar(part, x.dtype)))
+    z = b.op("MUL", r, r)
+    cube = b.op("MUL", b.op("MUL", z, r), _polynomial(b, z, _TAN))
+    near = b.op("ADD", r, cube)
+    is_odd = b.op("NOT_EQUAL", b.op("FLOOR_MOD", turns, b.scalar(2, x.dtype)), b.scalar(0, x.dtype))
+    return b.op("SELECT_V2", is_odd, b.op("DIV", b.scalar(-1, x.dtype), near), near)
 
 
 def _half_difference(b: LoweringBuilder, x: Tensor) -> Tensor:
@@ -117,7 +145,7 @@ def sinh(b: LoweringBuilder, x: Tensor) -> Tensor:
     t = b.op("TANH", b.op("MUL", x, half))
     near = b.op("DIV", b.op("ADD", t, t), b.op("SUB", one, b.op("MUL", t, t)))
     far = b.op("MUL", b.op("SUB", b.op("EXP", x), b.op("EXP", b.op("NEG", x))), half)
-    return b.op("SELECT_V2", _is_small(b, x), near, far)
+    return b.op("SELECT_V2", _is_far(b, x), far, near)
 
 
 @lower("aten.cosh")
@@ -164,11 +192,6 @@ def atanh(b: LoweringBuilder, x: Tensor) -> Tensor:
     x = b.cast(x, b.dtype)
     difference = b.op("SUB", accurate_log1p(b, x), accurate_log1p(b, b.op("NEG", x)))
     return b.op("MUL", difference, b.scalar(0.5, x.dtype))
-
-
-@lower("aten.erfc", "aten.special_erfc")
-def erfc(b: LoweringBuilder, x: Tensor) -> Tensor:
-    return b.op("SUB", b.scalar(1, b.dtype), b.op("ERF", b.cast(x, b.dtype)))
 
 
 # Source: Giles, "Approximating the erfinv function", single precision; highest power first.

@@ -1,0 +1,58 @@
+"""PyTorch's OpInfo database through both of edgeconv's writers: how many operators and samples compute the same.
+
+`python -m benchmarks.opinfo [PREFIX...]`: only operators whose names begin with a prefix are judged, all without one.
+Of each operator and dtype up to `--samples` samples are judged, spread evenly over all it has (0: all). Goes on where
+an earlier run was stopped (`--anew` starts again), and writes `benchmarks/results/opinfo.json` and `opinfo.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.opinfo.pool import Result, run_units
+from benchmarks.opinfo.samples import Unit, find_units
+from benchmarks.opinfo.tally import describe, write_results
+
+_RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> None:
+    """Judge and write down."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.opinfo", description=__doc__)
+    parser.add_argument("prefixes", nargs="*", default=[])
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--anew", action="store_true")
+    parser.add_argument("--rows", type=Path, default=_RESULTS / "opinfo.log")
+    arguments = parser.parse_args()
+    arguments.rows.parent.mkdir(exist_ok=True)
+    if arguments.anew:
+        arguments.rows.unlink(missing_ok=True)
+    known = _read_rows(arguments.rows, arguments.samples)
+    wanted = [unit for unit in find_units() if unit[0].startswith(tuple(arguments.prefixes or [""]))]
+    waiting = [unit for unit in wanted if unit not in known]
+
+    def keep(unit: Unit, result: Result) -> None:
+        known[unit] = result
+        record = {"operator": unit[0], "dtype": unit[1], "most": arguments.samples, **result}
+        with arguments.rows.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+        print(f"{len(known)}/{len(wanted)} {unit[0]} {unit[1]}: {describe(result)}", flush=True)
+
+    run_units(waiting, workers=arguments.workers, most=arguments.samples, keep=keep)
+    done = {unit: known[unit] for unit in wanted}
+    print(write_results(done, _RESULTS, samples=arguments.samples))
+
+
+def _read_rows(path: Path, samples: int) -> dict[Unit, Result]:
+    """What an earlier run with as many samples has judged."""
+    if not path.exists():
+        return {}
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return {(r["operator"], r["dtype"]): r for r in records if r["most"] == samples}
+
+
+if __name__ == "__main__":
+    main()
