@@ -23,6 +23,10 @@ _OF_NUMBERS = (
     "REDUCE_MIN REDUCE_PROD TOPK_V2 UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_MIN UNSORTED_SEGMENT_PROD"
 )
 
+_OF_IMAGES = (
+    "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV CONV_3D CONV_3D_TRANSPOSE AVERAGE_POOL_2D"
+)
+
 _EXCEPTIONS: Mapping[str, Kernel] = {
     **dict.fromkeys(("ABS", "NEG", "POW", "SIGN"), Kernel(dtypes=_SIGNED)),
     **dict.fromkeys(("BATCH_MATMUL", "FULLY_CONNECTED"), Kernel(dtypes=_PRODUCTS)),
@@ -31,6 +35,7 @@ _EXCEPTIONS: Mapping[str, Kernel] = {
     "MUL": Kernel(dtypes=_NUMBERS - _SMALL),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(dtypes=_ALL, max_rank=7)),
     **dict.fromkeys(("PAD", "PADV2"), Kernel(dtypes=_ALL, max_rank=6)),
+    **dict.fromkeys(_OF_IMAGES.split(), Kernel(dtypes=_FLOATS)),
     "MIRROR_PAD": Kernel(dtypes=_ALL, max_rank=5),
     "SELECT_V2": Kernel(dtypes=_ALL, indices={0: (DType.BOOL,)}),
     "TILE": Kernel(dtypes=_ALL - {DType.UINT16}),

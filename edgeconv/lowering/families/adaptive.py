@@ -37,21 +37,14 @@ def _average(count: int, *names: str) -> Lowering:
     return Lowering(names, function)
 
 
-def _maximum(count: int, *names: str) -> Lowering:
-    def function(b: LoweringBuilder, x: Tensor, output_size: Sequence[Size]) -> list[Tensor | None]:
-        """The values; their indices are left out."""
-        b.results = b.results[:1]
-        return [_adapt(b, x, count, _MAX), None]
-
-    return Lowering(names, function)
+def adapt_max(b: LoweringBuilder, x: Tensor, count: int) -> Tensor:
+    """The maxima over the bins of the last axes."""
+    return _adapt(b, x, count, _MAX)
 
 
 average_1d = _average(1, "aten.adaptive_avg_pool1d")
 average_2d = _average(2, "aten.adaptive_avg_pool2d", "aten._adaptive_avg_pool2d")
 average_3d = _average(3, "aten.adaptive_avg_pool3d", "aten._adaptive_avg_pool3d")
-maximum_1d = _maximum(1, "aten.adaptive_max_pool1d")
-maximum_2d = _maximum(2, "aten.adaptive_max_pool2d")
-maximum_3d = _maximum(3, "aten.adaptive_max_pool3d")
 
 
 def _adapt(b: LoweringBuilder, x: Tensor, count: int, kind: _Kind) -> Tensor:

@@ -10,6 +10,7 @@ from edgeconv.dims import Size
 from edgeconv.graph import Tensor
 from edgeconv.graph.arrays import lowest
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.reduction import log_of_sum
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
 
@@ -29,10 +30,7 @@ def scaled_dot_product_attention(
     """softmax(query key^T / sqrt(d) + mask) value. Source: Vaswani et al., "Attention Is All You Need"."""
     if enable_gqa:
         key, value = (_repeat_heads(b, tensor, query.shape[-3]) for tensor in (key, value))
-    width = query.shape[-1]
-    factor = scale if scale is not None else float(int(str(width))) ** -0.5
-    scaled = b.op("MUL", query, b.scalar(factor, query.dtype))
-    scores = b.op("BATCH_MATMUL", scaled, key, adj_y=True)
+    scores = _scores(b, query, key, scale)
     if is_causal:
         attn_mask = causal_mask(b, query.shape[-2], key.shape[-2])
     if attn_mask is None:
@@ -42,6 +40,36 @@ def scaled_dot_product_attention(
     else:
         shares = _softmax_plus(b, scores, b.cast(attn_mask, scores.dtype))
     return b.op("BATCH_MATMUL", shares, value)
+
+
+def _scores(b: LoweringBuilder, query: Tensor, key: Tensor, scale: float | None) -> Tensor:
+    width = query.shape[-1]
+    factor = scale if scale is not None else float(int(str(width))) ** -0.5
+    scaled = b.op("MUL", query, b.scalar(factor, query.dtype))
+    return b.op("BATCH_MATMUL", scaled, key, adj_y=True)
+
+
+@lower("aten._scaled_dot_product_flash_attention_for_cpu")
+def flash_attention(
+    b: LoweringBuilder,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> list[Tensor]:
+    """How PyTorch computes attention on a CPU; beside the result the logarithm of each row's sum of powers."""
+    scores = _scores(b, query, key, scale)
+    if is_causal:
+        mask = causal_mask(b, query.shape[-2], key.shape[-2])
+        scores = b.op("SELECT_V2", mask, scores, b.scalar(-math.inf, scores.dtype))
+    elif attn_mask is not None:
+        scores = b.op("ADD", scores, b.cast(attn_mask, scores.dtype))
+    attended = b.op("BATCH_MATMUL", b.op("SOFTMAX", scores), value)
+    return [attended, log_of_sum(b, scores, [scores.rank - 1], keep_dims=False)]
 
 
 # A row that is masked as a whole attends to nothing: PyTorch gives zeros for it, a softmax alone NaN or equal shares.

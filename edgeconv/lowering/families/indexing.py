@@ -179,15 +179,19 @@ def take_diagonal(
     rows, columns = x.shape[first], x.shape[second]
     turned = b.transpose(x, (*rest, first, second))
     flat = b.reshape(turned, (*(x.shape[axis] for axis in rest), rows * columns))
+    return b.op("GATHER", flat, diagonal_places(b, rows, columns, offset), axis=len(rest))
+
+
+def diagonal_places(b: LoweringBuilder, rows: Size, columns: Size, offset: int) -> Tensor:
+    """Where the elements of a diagonal are in a matrix laid flat."""
     count = minimum(rows + min(offset, 0), columns - max(offset, 0))
     start = columns * -offset if offset < 0 else offset
     if isinstance(count, int) and isinstance(start, int) and isinstance(columns, int):
-        places = b.constant((start + np.arange(max(count, 0)) * (columns + 1)).astype(np.int32))
-    else:
-        stop = start + count * (columns + 1)
-        places = b.op("RANGE", start=(start,), limit=(stop,), delta=(columns + 1,), dtype="int32")
-        places.shape = (count,)
-    return b.op("GATHER", flat, places, axis=len(rest))
+        return b.constant((start + np.arange(max(count, 0)) * (columns + 1)).astype(np.int32))
+    stop = start + count * (columns + 1)
+    places = b.op("RANGE", start=(start,), limit=(stop,), delta=(columns + 1,), dtype="int32")
+    places.shape = (count,)
+    return places
 
 
 @lower("aten.trace")
@@ -204,14 +208,25 @@ def as_strided(
     storage_offset: int | None = None,
 ) -> Tensor:
     """A view of memory; what lies where in memory is known of contiguous tensors only."""
+    flat = b.reshape(x, (product(x.shape),))
+    return b.op("GATHER", flat, strided_places(b, size, stride, storage_offset))
+
+
+def strided_places(
+    b: LoweringBuilder, size: Sequence[Size], stride: Sequence[int], offset: int | None
+) -> Tensor:
+    """Where the elements of a view are in memory.
+
+    Raises:
+        CannotLowerError: That is not known.
+    """
     if not b.is_contiguous or not all(isinstance(n, int) for n in (*size, *stride)):
         raise CannotLowerError("of a tensor whose order in memory is not that of its axes")
-    places = np.full((1,) * len(size), storage_offset or 0)
+    places = np.full((1,) * len(size), offset or 0)
     for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
         shape = [-1 if other == axis else 1 for other in range(len(size))]
         places = places + (np.arange(int(str(count))) * step).reshape(shape)
-    flat = b.reshape(x, (product(x.shape),))
-    return b.op("GATHER", flat, b.constant(places.astype(np.int32)))
+    return b.constant(places.astype(np.int32))
 
 
 @lower("aten.one_hot")

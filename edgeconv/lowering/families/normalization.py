@@ -56,7 +56,9 @@ def _scale_and_shift(
     statistics: tuple[Tensor, Tensor],
     epsilon: float,
 ) -> Tensor:
-    """One multiplication and one addition with constants, computed in float64."""
+    """One multiplication and one addition with constants, computed in float64; with what is computed, in full."""
+    if not all(p is None or p.is_constant for p in (*affine, *statistics)):
+        return _normalize_by(b, x, affine, statistics, epsilon)
     weight, bias = affine
     mean, var = (_values(tensor) for tensor in statistics)
     gain = 1 / np.sqrt(var + epsilon)
@@ -66,6 +68,21 @@ def _scale_and_shift(
     dtype = numpy_dtype(x.dtype)
     scaled = b.op("MUL", x, b.reshape(b.constant(gain.astype(dtype)), shape))
     return b.op("ADD", scaled, b.reshape(b.constant(shift.astype(dtype)), shape))
+
+
+def _normalize_by(
+    b: LoweringBuilder,
+    x: Tensor,
+    affine: tuple[Tensor | None, Tensor | None],
+    statistics: tuple[Tensor, Tensor],
+    epsilon: float,
+) -> Tensor:
+    shape = (1, x.shape[1], *([1] * (x.rank - 2)))
+    mean, var, weight, bias = (
+        None if p is None else b.reshape(b.cast(p, x.dtype), shape) for p in (*statistics, *affine)
+    )
+    root = b.op("SQRT", b.op("ADD", var, b.scalar(epsilon, x.dtype)))
+    return _affine(b, b.op("DIV", b.op("SUB", x, mean), root), weight, bias)
 
 
 def _values(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -82,7 +82,7 @@ def _pool(b: LoweringBuilder, x: Tensor, axes: Sequence[Axis], pool: Pool) -> Te
     return result if x.rank == len(axes) + 2 else b.reshape(result, result.shape[1:])
 
 
-def _axes(
+def axes_of_window(
     b: LoweringBuilder,
     x: Tensor,
     count: int,
@@ -90,7 +90,7 @@ def _axes(
     *,
     is_ceil: bool,
 ) -> list[Axis]:
-    """`window` is kernel, stride (the kernel's where it is empty), padding and dilation."""
+    """How the last axes are pooled; `window` is kernel, stride (the kernel's where it is empty), padding and dilation."""
     kernel = spread(window[0], count)
     stride = spread(window[1], count) if window[1] not in ([], ()) else kernel
     padding, dilation = (spread(value, count) for value in window[2:])
@@ -113,8 +113,8 @@ def _max_pooling(count: int, name: str) -> Lowering:
         ceil_mode: bool = False,
     ) -> Tensor:
         window = (kernel_size, stride, padding, dilation)
-        axes = _axes(b, x, count, window, is_ceil=ceil_mode)
-        return _pool(b, x, axes, lambda image, pair: _max_plane(b, image, pair))
+        axes = axes_of_window(b, x, count, window, is_ceil=ceil_mode)
+        return max_pool(b, x, axes)
 
     return Lowering((name,), function)
 
@@ -122,6 +122,11 @@ def _max_pooling(count: int, name: str) -> Lowering:
 max_pool1d = _max_pooling(1, "aten.max_pool1d")
 max_pool2d = _max_pooling(2, "aten.max_pool2d")
 max_pool3d = _max_pooling(3, "aten.max_pool3d")
+
+
+def max_pool(b: LoweringBuilder, x: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """The maxima over windows of the last axes."""
+    return _pool(b, x, axes, lambda image, pair: _max_plane(b, image, pair))
 
 
 def _max_plane(b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
@@ -160,7 +165,7 @@ def _average_pooling(count: int, name: str) -> Lowering:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Tensor:
-        axes = _axes(b, x, count, (kernel_size, stride, padding, 1), is_ceil=ceil_mode)
+        axes = axes_of_window(b, x, count, (kernel_size, stride, padding, 1), is_ceil=ceil_mode)
         if not x.dtype.is_floating:
             return _average_integers(
                 b, x, axes, divisor_override, counts_padding=count_include_pad

@@ -215,12 +215,21 @@ def logsumexp(
     dim: Axes,
     keepdim: bool = False,
 ) -> Tensor:
-    """Computed as max + log(sum(exp(x - max))), which cannot overflow."""
-    axes = axes_of(dim, x.rank)
+    return log_of_sum(b, b.cast(x, b.dtype), axes_of(dim, x.rank), keep_dims=keepdim)
+
+
+def log_of_sum(b: LoweringBuilder, x: Tensor, axes: Sequence[int], *, keep_dims: bool) -> Tensor:
+    """log(sum(exp(x))) as max + log(sum(exp(x - max))), which cannot overflow; an infinite maximum is left out."""
     largest = b.reduce("REDUCE_MAX", x, axes, keep_dims=True)
-    powers = b.op("EXP", b.op("SUB", x, largest))
+    is_finite = b.op("LESS", b.op("ABS", largest), b.scalar(math.inf, x.dtype))
+    shift = b.op("SELECT_V2", is_finite, largest, b.scalar(0, x.dtype))
+    powers = b.op("EXP", b.op("SUB", x, shift))
     logs = b.op("LOG", b.reduce("SUM", powers, axes, keep_dims=True))
-    return b.reshape(b.op("ADD", logs, largest), b.shape)
+    total = b.op("ADD", logs, shift)
+    if keep_dims or x.rank == 0:
+        return total
+    gone = {axis % x.rank for axis in axes}
+    return b.reshape(total, [size for axis, size in enumerate(x.shape) if axis not in gone])
 
 
-__all__ = ["axes_of", "p_norm", "variance"]
+__all__ = ["axes_of", "log_of_sum", "p_norm", "variance"]

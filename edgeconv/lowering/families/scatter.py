@@ -5,6 +5,8 @@ What is written is scattered into zeros, and so is a mark for every place; the m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgeconv.dims import Size, is_static, product
@@ -15,8 +17,10 @@ from edgeconv.lowering.families.indexing import (
     Indices,
     coordinates_along,
     coordinates_of,
+    diagonal_places,
     integer_indices,
     order_of_result,
+    strided_places,
 )
 from edgeconv.lowering.families.slicing import FAR, bound
 from edgeconv.lowering.refusal import CannotLowerError
@@ -262,6 +266,36 @@ def index_fill(
     b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float | Tensor
 ) -> Tensor:
     return _put(b, x, _at(index, dim, x), b.like(value, x.dtype))
+
+
+@lower("aten.diagonal_scatter")
+def diagonal_scatter(
+    b: LoweringBuilder, x: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """The matrix of two axes laid flat, its diagonal replaced."""
+    pair = [dim1 % x.rank, dim2 % x.rank]
+    order = [axis for axis in range(x.rank) if axis not in pair] + pair
+    turned = b.transpose(x, order)
+    *rest, rows, columns = turned.shape
+    places = diagonal_places(b, rows, columns, offset)
+    flat = b.reshape(turned, (*rest, rows * columns))
+    written = _put(b, flat, [*[None] * len(rest), places], b.cast(source, x.dtype))
+    back = [order.index(axis) for axis in range(x.rank)]
+    return b.transpose(b.reshape(written, turned.shape), back)
+
+
+@lower("aten.as_strided_scatter")
+def as_strided_scatter(
+    b: LoweringBuilder,
+    x: Tensor,
+    source: Tensor,
+    size: Sequence[Size],
+    stride: Sequence[int],
+    storage_offset: int | None = None,
+) -> Tensor:
+    places = strided_places(b, size, stride, storage_offset)
+    flat = b.reshape(x, (product(x.shape),))
+    return b.reshape(_put(b, flat, [places], b.cast(source, x.dtype)), x.shape)
 
 
 @lower("aten.masked_scatter")

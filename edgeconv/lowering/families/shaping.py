@@ -28,6 +28,12 @@ def identity(b: LoweringBuilder, x: Tensor, *_: object, **__: object) -> Tensor:
     return x
 
 
+@lower("aten.real", "aten.conj", "aten.conj_physical", "aten._conj", "aten._conj_physical")
+def real_part(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """Of a real tensor; `complex_numbers` has those of complex ones."""
+    return x
+
+
 @lower(
     "aten.to", "aten._to_copy", "aten.type_as", "aten.float", "aten.double", "aten.int", "aten.long",
     "aten.half", "aten.bool",
@@ -185,9 +191,33 @@ def pad(
     before, after = _paddings(x, padding)
     if mode == "constant":
         return pad_constant(b, x, before, after, value or 0)
-    if mode == "reflect":
-        return b.op("MIRROR_PAD", x, before=before, after=after, mode="REFLECT")
-    return _pad_by_slices(b, x, before, after, mode)
+    return _pad_from_within(b, x, before, after, mode)
+
+
+def _pad_from_within(
+    b: LoweringBuilder, x: Tensor, before: Sequence[Size], after: Sequence[Size], mode: str
+) -> Tensor:
+    """Padding with elements of the tensor; a negative padding cuts, afterwards, but of circular padding before."""
+    cuts, pads = (
+        [tuple(limit(p) for p in sides) for sides in (before, after)] for limit in (_cut, _grown)
+    )
+    if mode == "circular":
+        return _pad_by_slices(b, pad_constant(b, x, *cuts), pads[0], pads[1], mode)
+    if mode != "reflect":
+        wide = _pad_by_slices(b, x, pads[0], pads[1], mode)
+    elif any((*pads[0], *pads[1])):
+        wide = b.op("MIRROR_PAD", x, before=pads[0], after=pads[1], mode="REFLECT")
+    else:
+        wide = x
+    return pad_constant(b, wide, *cuts)
+
+
+def _cut(padding: Size) -> Size:
+    return padding if isinstance(padding, int) and padding < 0 else 0
+
+
+def _grown(padding: Size) -> Size:
+    return 0 if isinstance(padding, int) and padding < 0 else padding
 
 
 @lower("aten.constant_pad_nd")
@@ -199,13 +229,12 @@ def constant_pad_nd(
 
 @lower("aten.reflection_pad1d", "aten.reflection_pad2d", "aten.reflection_pad3d")
 def reflection_pad(b: LoweringBuilder, x: Tensor, padding: Sequence[Size]) -> Tensor:
-    before, after = _paddings(x, padding)
-    return b.op("MIRROR_PAD", x, before=before, after=after, mode="REFLECT")
+    return _pad_from_within(b, x, *_paddings(x, padding), "reflect")
 
 
 @lower("aten.replication_pad1d", "aten.replication_pad2d", "aten.replication_pad3d")
 def replication_pad(b: LoweringBuilder, x: Tensor, padding: Sequence[Size]) -> Tensor:
-    return _pad_by_slices(b, x, *_paddings(x, padding), "replicate")
+    return _pad_from_within(b, x, *_paddings(x, padding), "replicate")
 
 
 def _paddings(x: Tensor, padding: Sequence[Size]) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
@@ -230,8 +259,7 @@ def pad_constant(
         begin = -low if isinstance(low, int) and low < 0 else 0
         end = x.shape[axis] + high if isinstance(high, int) and high < 0 else x.shape[axis]
         x = b.slice(x, axis, begin, end)
-    low_side = tuple(0 if isinstance(p, int) and p < 0 else p for p in before)
-    high_side = tuple(0 if isinstance(p, int) and p < 0 else p for p in after)
+    low_side, high_side = (tuple(_grown(p) for p in sides) for sides in (before, after))
     if not any((*low_side, *high_side)):
         return x
     if value == 0:

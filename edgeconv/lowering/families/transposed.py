@@ -19,7 +19,6 @@ from edgeconv.lowering.families.convolution import (
     to_channels_last,
 )
 from edgeconv.lowering.families.shaping import pad_constant
-from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 Ints = Sequence[int]
@@ -145,12 +144,25 @@ def _dilate(b: LoweringBuilder, weight: Tensor, dilation: Ints) -> Tensor:
     if set(dilation) == {1}:
         return weight
     if weight.constant is None:
-        raise CannotLowerError("dilated, with a computed weight")
+        for axis, step in enumerate(dilation, start=2):
+            weight = _space_out(b, weight, axis, step)
+        return weight
     kernel = weight.constant.shape[2:]
     wide = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     spaced = np.zeros((*weight.constant.shape[:2], *wide), dtype=weight.constant.dtype)
     spaced[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = weight.constant
     return b.constant(spaced)
+
+
+def _space_out(b: LoweringBuilder, x: Tensor, axis: int, step: int) -> Tensor:
+    """`x` with zeros between its elements along an axis: every element becomes a row that they end."""
+    size = x.shape[axis]
+    single = b.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+    before = [0] * single.rank
+    after = [step - 1 if i == axis + 1 else 0 for i in range(single.rank)]
+    rows = pad_constant(b, single, before, after)
+    flat = b.reshape(rows, (*x.shape[:axis], size * step, *x.shape[axis + 1 :]))
+    return b.slice(flat, axis, 0, (size - 1) * step + 1)
 
 
 @lower("aten.convolution", "aten._convolution")
