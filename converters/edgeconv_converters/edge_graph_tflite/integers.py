@@ -135,19 +135,16 @@ def _divide_evenly(b: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _power(b: Builder, node: Node) -> Tensor:
-    """Square and multiply over the bits of the exponent; a negative exponent leaves 0, but for a base of 1 or -1."""
-    base, exponent = node.input(0), b.op("CAST", node.input(1), dtype="int32")
+    """Square and multiply over the bits of the exponent, which is not negative."""
+    base, rest = node.input(0), b.op("CAST", node.input(1), dtype="int32")
     one, two = b.scalar(1, DType.INT64), b.scalar(2, DType.INT32)
-    result, square, rest = one, base, exponent
+    result, square = one, base
     for _ in range(_exponent_bits(node.input(1))):
         is_odd = b.op("EQUAL", b.op("FLOOR_MOD", rest, two), b.scalar(1, DType.INT32))
         result = b.op("MUL", result, b.op("SELECT_V2", is_odd, square, one))
         square = b.op("MUL", square, square)
         rest = b.op("FLOOR_DIV", rest, two)
-    is_unit = b.op("EQUAL", b.op("MUL", base, base), one)
-    is_whole = b.op("GREATER_EQUAL", exponent, b.scalar(0, DType.INT32))
-    is_kept = b.op("LOGICAL_OR", is_whole, is_unit)
-    return b.op("SELECT_V2", is_kept, result, b.scalar(0, DType.INT64))
+    return result
 
 
 def _exponent_bits(exponent: Tensor) -> int:

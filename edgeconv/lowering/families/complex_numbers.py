@@ -242,7 +242,8 @@ def complex_of(b: LoweringBuilder, x: Tensor, y: Tensor) -> ComplexPair:
 
 @lower("aten.view_as_real", "aten.view_as_real_copy", is_complex=True)
 def view_as_real(b: LoweringBuilder, x: ComplexPair) -> Tensor:
-    return b.node("PACK", [x.real, x.imag], axis=x.real.rank).output
+    parts = [b.cast(part, b.dtype) for part in (x.real, x.imag)]
+    return b.node("PACK", parts, axis=x.real.rank).output
 
 
 @lower("aten.view_as_complex", "aten.view_as_complex_copy", is_complex=True)

@@ -109,10 +109,10 @@ def _count_from_front(b: LoweringBuilder, item: Tensor, size: Size) -> Tensor:
 
 @lower("aten.gather")
 def gather(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, **_: object) -> Tensor:
-    return _gather_along(b, x, dim, index)
+    return gather_along(b, x, dim, index)
 
 
-def _gather_along(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather_along(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Element i of the result is x at index[i] along `dim`, and at i along the other axes."""
     if x.rank == 0:
         return b.reshape(x, index.shape)
@@ -125,13 +125,13 @@ def take_along_dim(
 ) -> Tensor:
     if dim is None:
         flat = [b.reshape(t, (product(t.shape),)) for t in (x, indices)]
-        return _gather_along(b, flat[0], 0, flat[1])
+        return gather_along(b, flat[0], 0, flat[1])
     axis = dim % x.rank
     common = broadcast_shapes(*((*t.shape[:axis], 1, *t.shape[axis + 1 :]) for t in (x, indices)))
     whole = [
         b.broadcast(t, (*common[:axis], t.shape[axis], *common[axis + 1 :])) for t in (x, indices)
     ]
-    return _gather_along(b, whole[0], dim, whole[1])
+    return gather_along(b, whole[0], dim, whole[1])
 
 
 @lower("aten.take")

@@ -7,7 +7,7 @@ not output over input) is separable: a product with one constant matrix for each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -195,15 +195,20 @@ def _interpolation_matrix(
     size: int, result: int, mode: _Mode, factor: float | None, *, corners: bool
 ) -> NDArray[np.float64]:
     """What PyTorch's own interpolation of an axis makes of the unit vectors."""
-    options: dict[str, object] = {"mode": mode.name}
-    if not mode.name.startswith("nearest"):
-        options |= {"align_corners": corners, "antialias": mode.antialias}
-    if factor is None:
-        options["size"] = (result, 2)
-    else:
-        options |= {"scale_factor": (factor, 1.0), "recompute_scale_factor": False}
     # Two columns: with one, PyTorch's antialiased kernels give nonsense (seen in 2.14).
     eye = torch.eye(size, dtype=torch.float64)[None, :, :, None].expand(1, size, size, 2)
-    resized = torch.nn.functional.interpolate(eye, **options)  # type: ignore[arg-type]
+    operator = _OPERATORS[mode.name, mode.antialias]
+    flags = () if mode.name.startswith("nearest") else (corners,)
+    resized: torch.Tensor = operator(eye, (result, 2), *flags, factor, None)
     matrix: NDArray[np.float64] = resized[0, :, :, 0].T.numpy()
     return matrix
+
+
+_OPERATORS: Mapping[tuple[str, bool], torch._ops.OpOverload] = {
+    ("nearest", False): torch.ops.aten.upsample_nearest2d.default,
+    ("nearest-exact", False): torch.ops.aten._upsample_nearest_exact2d.default,
+    ("bilinear", False): torch.ops.aten.upsample_bilinear2d.default,
+    ("bilinear", True): torch.ops.aten._upsample_bilinear2d_aa.default,
+    ("bicubic", False): torch.ops.aten.upsample_bicubic2d.default,
+    ("bicubic", True): torch.ops.aten._upsample_bicubic2d_aa.default,
+}

@@ -253,19 +253,35 @@ def index_add(
 ) -> Tensor:
     if alpha != 1:
         source = b.op("MUL", source, b.scalar(alpha, source.dtype))
-    return _put_anywhere(b, x, _at(index, dim, x), source, accumulate=True)
+    wide = b.vector(x)
+    index, source = b.vector(index), b.vector(source)
+    written = _put_anywhere(b, wide, _at(index, dim, wide), source, accumulate=True)
+    return b.reshape(written, x.shape)
 
 
 @lower("aten.index_copy")
 def index_copy(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    return _put(b, x, _at(index, dim, x), source)
+    wide = b.vector(x)
+    return b.reshape(_put(b, wide, _at(b.vector(index), dim, wide), b.vector(source)), x.shape)
 
 
 @lower("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
 def index_fill(
     b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float | Tensor
 ) -> Tensor:
-    return _put(b, x, _at(index, dim, x), b.like(value, x.dtype))
+    wide = b.vector(x)
+    filled = _put(b, wide, _at(b.vector(index), dim, wide), b.like(value, x.dtype))
+    return b.reshape(filled, x.shape)
+
+
+@lower("aten.put")
+def put(
+    b: LoweringBuilder, x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False
+) -> Tensor:
+    """Places are counted in the tensor laid flat."""
+    flat, count = b.reshape(x, (product(x.shape),)), product(index.shape)
+    places, values = b.reshape(index, (count,)), b.reshape(source, (count,))
+    return b.reshape(_put(b, flat, [places], values, accumulate=accumulate), x.shape)
 
 
 @lower("aten.diagonal_scatter")

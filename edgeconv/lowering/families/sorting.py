@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from edgeconv.dims import Size, product
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.indexing import gather_along
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
@@ -98,6 +101,30 @@ def median(b: LoweringBuilder, x: Tensor) -> Tensor:
     flat = b.reshape(x, (count,))
     smallest = _ordered(b, flat, (count + 1) // 2, 0, is_descending=False)[0]
     return b.reshape(b.slice(smallest, 0, (count + 1) // 2 - 1, (count + 1) // 2), ())
+
+
+@lower("aten.nanmedian.default")
+def nanmedian(b: LoweringBuilder, x: Tensor) -> Tensor:
+    return _nanmedian(b, b.reshape(x, (product(x.shape),)), 0)[0]
+
+
+@lower("aten.nanmedian.dim")
+def nanmedian_dim(b: LoweringBuilder, x: Tensor, dim: int, keepdim: bool = False) -> list[Tensor]:
+    return _nanmedian(b, b.vector(x), dim)
+
+
+def _nanmedian(b: LoweringBuilder, x: Tensor, dim: int) -> list[Tensor]:
+    """NaN counts as infinity, so that it comes last, and as no element; of nothing but NaN the first is taken."""
+    is_number = b.op("EQUAL", x, x)
+    infinity = b.scalar(math.inf if x.dtype.is_floating else 0, x.dtype)
+    known = b.op("SELECT_V2", is_number, x, infinity)
+    places = _ordered(b, known, _size(x, dim), dim, is_descending=False)[1]
+    count = b.reduce("SUM", b.cast(is_number, DType.INT64), [dim], keep_dims=True)
+    rank = b.op("SUB", count, b.scalar(1, DType.INT64))
+    middle = b.op("FLOOR_DIV", b.cast(rank, DType.INT32), b.scalar(2, DType.INT32))
+    place = gather_along(b, places, dim, b.op("MAXIMUM", middle, b.scalar(0, DType.INT32)))
+    found = [gather_along(b, x, dim, place), place]
+    return [b.reshape(t, shape) for t, (_, shape) in zip(found, b.results, strict=False)]
 
 
 def _nth(b: LoweringBuilder, x: Tensor, k: Size, dim: int) -> list[Tensor]:
