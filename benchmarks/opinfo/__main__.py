@@ -31,7 +31,9 @@ def main() -> None:
     if arguments.anew:
         arguments.rows.unlink(missing_ok=True)
     known = _read_rows(arguments.rows, arguments.samples)
-    wanted = [unit for unit in find_units() if unit[0].startswith(tuple(arguments.prefixes or [""]))]
+    wanted = [
+        unit for unit in find_units() if unit[0].startswith(tuple(arguments.prefixes or [""]))
+    ]
     waiting = [unit for unit in wanted if unit not in known]
 
     def keep(unit: Unit, result: Result) -> None:

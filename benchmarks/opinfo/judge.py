@@ -84,7 +84,9 @@ def judge_sample(
         write_graph(graph, stored)
         for format_id in FORMATS:
             announce(format_id)
-            job = Job(name="sample", inputs={}, output=Path(scratch) / format_id, signature=signature)
+            job = Job(
+                name="sample", inputs={}, output=Path(scratch) / format_id, signature=signature
+            )
             try:
                 got = _run(format_id, read_graph(stored), job, sample.inputs)
                 row.failures[format_id] = find_difference(

@@ -106,9 +106,7 @@ class _Worker:
                     return True
 
 
-def _ended(
-    stage: Mapping[str, object], result: Result, rows: list[Row], *, is_late: bool
-) -> bool:
+def _ended(stage: Mapping[str, object], result: Result, rows: list[Row], *, is_late: bool) -> bool:
     """Make a row of the sample at which the process ended; True where there is none to go on after."""
     why = f"more than {_SECONDS_PER_STAGE} s" if is_late else "the process crashed"
     if not stage or any(row["index"] == stage["index"] for row in rows):
@@ -124,7 +122,12 @@ def _ended(
 
 
 def _start() -> subprocess.Popen[str]:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.opinfo.worker"],
         stdin=subprocess.PIPE,

@@ -57,9 +57,7 @@ def _decomposes(program: ExportedProgram) -> bool:
 
 
 def _all_core(overloads: Iterable[torch._ops.OpOverload]) -> bool:
-    return all(
-        torch.Tag.core in op.tags or str(op).startswith(_NEUTRAL) for op in overloads
-    )
+    return all(torch.Tag.core in op.tags or str(op).startswith(_NEUTRAL) for op in overloads)
 
 
 def _overloads(program: ExportedProgram) -> list[torch._ops.OpOverload]:

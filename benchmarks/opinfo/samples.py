@@ -53,7 +53,7 @@ def draw_samples(unit: Unit) -> Iterator[Sample]:
     name, dtype = unit
     (op,) = (op for op in op_db if op.full_name == name)
     random.seed(_SEED)
-    np.random.seed(_SEED)  # noqa: NPY002 - the generator that OpInfo draws from
+    np.random.seed(_SEED)
     torch.manual_seed(_SEED)
     for index, sample in enumerate(op.sample_inputs("cpu", DTYPES[dtype])):
         yield _make_sample(op, index, sample)

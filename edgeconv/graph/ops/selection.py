@@ -55,7 +55,12 @@ OPS = (
     # data, segment of each of its rows; `count` is a list of one size. A segment without rows is the lowest number, the
     # highest number, or 1.
     *(
-        OpSpec(name=f"UNSORTED_SEGMENT_{name}", arity=(2, 2), infer=_infer_segments, required=("count",))
+        OpSpec(
+            name=f"UNSORTED_SEGMENT_{name}",
+            arity=(2, 2),
+            infer=_infer_segments,
+            required=("count",),
+        )
         for name in ("MAX", "MIN", "PROD")
     ),
     # indices, on value, off value (scalars); the new axis is the last; `depth` is a list of one size.

@@ -22,6 +22,7 @@ from edgeconv.lowering.families import (
     normalization,
     pool_places,
     pooling,
+    powers,
     recurrent,
     reduction,
     resize,
@@ -35,6 +36,7 @@ from edgeconv.lowering.families import (
     spectrum,
     transcendental,
     transposed,
+    view_scatter,
 )
 from edgeconv.lowering.registry import LoweringRegistry
 
@@ -63,6 +65,7 @@ def built_in_registry() -> LoweringRegistry:
             normalization,
             pool_places,
             pooling,
+            powers,
             recurrent,
             reduction,
             resize,
@@ -76,5 +79,6 @@ def built_in_registry() -> LoweringRegistry:
             spectrum,
             transcendental,
             transposed,
+            view_scatter,
         )
     )

@@ -19,9 +19,9 @@ from edgeconv.lowering.families import (
     linear,
     reduction,
     scan,
-    scatter,
     shaping,
     slicing,
+    view_scatter,
 )
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import Lowering, lower
@@ -97,7 +97,7 @@ ADDING = tuple(
     _by_parts(lowering, promotes=True)
     for lowering in (
         shaping.cat, shaping.stack, arithmetic.add, arithmetic.sub, arithmetic.rsub, comparison.where,
-        scatter.slice_scatter, scatter.select_scatter, scatter.copy,
+        view_scatter.slice_scatter, view_scatter.select_scatter, view_scatter.copy,
     )
 )  # fmt: skip
 

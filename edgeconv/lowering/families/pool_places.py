@@ -6,7 +6,7 @@ ever, so that nothing of this is left where nobody reads the places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product as combinations
 
 import numpy as np
@@ -102,8 +102,9 @@ def _places(
 
 def _table(windows: Sequence[list[list[int]]], sizes: Sequence[int]) -> _Table:
     """A row for each window: the places it covers, in order; its first one fills up a short row."""
-    rows: list[list[int]] = []
-    for combination in combinations(*windows):
-        rows.append([int(np.ravel_multi_index(p, sizes)) for p in combinations(*combination)])
+    rows = [
+        [int(np.ravel_multi_index(place, sizes)) for place in combinations(*combination)]
+        for combination in combinations(*windows)
+    ]
     longest = max(map(len, rows))
     return np.asarray([row + row[:1] * (longest - len(row)) for row in rows], np.int64)

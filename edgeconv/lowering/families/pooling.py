@@ -167,9 +167,7 @@ def _average_pooling(count: int, name: str) -> Lowering:
     ) -> Tensor:
         axes = axes_of_window(b, x, count, (kernel_size, stride, padding, 1), is_ceil=ceil_mode)
         if not x.dtype.is_floating:
-            return _average_integers(
-                b, x, axes, divisor_override, counts_padding=count_include_pad
-            )
+            return _average_integers(b, x, axes, divisor_override, counts_padding=count_include_pad)
         counts = None if divisor_override else count_include_pad
 
         def pool(image: Tensor, pair: tuple[Axis, Axis]) -> Tensor:

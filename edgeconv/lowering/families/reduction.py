@@ -67,7 +67,9 @@ def _value_and_index(value: str, index: str, *names: str) -> Lowering:
         x = b.vector(x)
         values = b.reduce(value, x, [dim], keep_dims=keepdim)
         indices = b.op(index, x, axis=dim % x.rank, output_type="int64")
-        return [b.reshape(t, shape) for t, (_, shape) in zip((values, indices), b.results, strict=True)]
+        return [
+            b.reshape(t, shape) for t, (_, shape) in zip((values, indices), b.results, strict=True)
+        ]
 
     return Lowering(names, function)
 

@@ -5,11 +5,9 @@ What is written is scattered into zeros, and so is a mark for every place; the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from edgeconv.dims import Size, is_static, product
+from edgeconv.dims import product
 from edgeconv.graph import Tensor
 from edgeconv.graph.ops.spec import Shape
 from edgeconv.lowering.builder import LoweringBuilder
@@ -17,12 +15,9 @@ from edgeconv.lowering.families.indexing import (
     Indices,
     coordinates_along,
     coordinates_of,
-    diagonal_places,
     integer_indices,
     order_of_result,
-    strided_places,
 )
-from edgeconv.lowering.families.slicing import FAR, bound
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
@@ -32,10 +27,10 @@ from edgeconv.signature import DType
 def index_put(
     b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    return _put(b, x, indices, b.cast(values, x.dtype), accumulate=accumulate)
+    return put_at(b, x, indices, b.cast(values, x.dtype), accumulate=accumulate)
 
 
-def _put(
+def put_at(
     b: LoweringBuilder, x: Tensor, indices: Indices, values: Tensor, *, accumulate: bool = False
 ) -> Tensor:
     masks = [item for item in indices if item is not None and item.dtype == DType.BOOL]
@@ -230,9 +225,7 @@ def scatter_along(
     return write(b, x, coordinates_along(b, index, dim % x.rank), updates, adds=adds)
 
 
-def updates_of(
-    b: LoweringBuilder, index: Tensor, source: Tensor | float, dtype: DType
-) -> Tensor:
+def updates_of(b: LoweringBuilder, index: Tensor, source: Tensor | float, dtype: DType) -> Tensor:
     """What is written: one value, or as much of the source as there are indices."""
     if not isinstance(source, Tensor):
         return b.scalar(source, dtype)
@@ -262,7 +255,7 @@ def index_add(
 @lower("aten.index_copy")
 def index_copy(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     wide = b.vector(x)
-    return b.reshape(_put(b, wide, _at(b.vector(index), dim, wide), b.vector(source)), x.shape)
+    return b.reshape(put_at(b, wide, _at(b.vector(index), dim, wide), b.vector(source)), x.shape)
 
 
 @lower("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
@@ -270,7 +263,7 @@ def index_fill(
     b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float | Tensor
 ) -> Tensor:
     wide = b.vector(x)
-    filled = _put(b, wide, _at(b.vector(index), dim, wide), b.like(value, x.dtype))
+    filled = put_at(b, wide, _at(b.vector(index), dim, wide), b.like(value, x.dtype))
     return b.reshape(filled, x.shape)
 
 
@@ -281,37 +274,7 @@ def put(
     """Places are counted in the tensor laid flat."""
     flat, count = b.reshape(x, (product(x.shape),)), product(index.shape)
     places, values = b.reshape(index, (count,)), b.reshape(source, (count,))
-    return b.reshape(_put(b, flat, [places], values, accumulate=accumulate), x.shape)
-
-
-@lower("aten.diagonal_scatter")
-def diagonal_scatter(
-    b: LoweringBuilder, x: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
-) -> Tensor:
-    """The matrix of two axes laid flat, its diagonal replaced."""
-    pair = [dim1 % x.rank, dim2 % x.rank]
-    order = [axis for axis in range(x.rank) if axis not in pair] + pair
-    turned = b.transpose(x, order)
-    *rest, rows, columns = turned.shape
-    places = diagonal_places(b, rows, columns, offset)
-    flat = b.reshape(turned, (*rest, rows * columns))
-    written = _put(b, flat, [*[None] * len(rest), places], b.cast(source, x.dtype))
-    back = [order.index(axis) for axis in range(x.rank)]
-    return b.transpose(b.reshape(written, turned.shape), back)
-
-
-@lower("aten.as_strided_scatter")
-def as_strided_scatter(
-    b: LoweringBuilder,
-    x: Tensor,
-    source: Tensor,
-    size: Sequence[Size],
-    stride: Sequence[int],
-    storage_offset: int | None = None,
-) -> Tensor:
-    places = strided_places(b, size, stride, storage_offset)
-    flat = b.reshape(x, (product(x.shape),))
-    return b.reshape(_put(b, flat, [places], b.cast(source, x.dtype)), x.shape)
+    return b.reshape(put_at(b, flat, [places], values, accumulate=accumulate), x.shape)
 
 
 @lower("aten.masked_scatter")
@@ -324,66 +287,3 @@ def masked_scatter(b: LoweringBuilder, x: Tensor, mask: Tensor, source: Tensor) 
     places = b.op("MINIMUM", _order_of_set(b, wide), last)
     found = b.op("GATHER", b.reshape(source, (count,)), places)
     return b.op("SELECT_V2", wide, b.reshape(found, b.shape), x)
-
-
-@lower("aten.slice_scatter")
-def slice_scatter(
-    b: LoweringBuilder,
-    x: Tensor,
-    source: Tensor,
-    dim: int = 0,
-    start: Size | None = None,
-    end: Size | None = None,
-    step: int = 1,
-) -> Tensor:
-    axis = dim % x.rank
-    size = x.shape[axis]
-    begin = bound(0 if start is None else start, size)
-    stop = bound(FAR if end is None else end, size)
-    if step != 1:
-        return _put_every(b, x, b.cast(source, x.dtype), axis, (begin, stop, step))
-    shape = (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :])
-    middle = b.broadcast(b.cast(source, x.dtype), shape)
-    return _between(b, x, middle, axis, begin, stop)
-
-
-def _put_every(
-    b: LoweringBuilder, x: Tensor, source: Tensor, axis: int, where: tuple[Size, Size, int]
-) -> Tensor:
-    """A known choice from old and new side by side."""
-    size, (begin, stop, step) = x.shape[axis], where
-    if not (isinstance(size, int) and isinstance(begin, int) and isinstance(stop, int)):
-        raise CannotLowerError("with a step along a dynamic axis")
-    chosen = np.arange(size, dtype=np.int32)
-    written = chosen[begin:stop:step]
-    shape = (*x.shape[:axis], len(written), *x.shape[axis + 1 :])
-    chosen[begin:stop:step] = size + np.arange(len(written))
-    both = b.node("CONCATENATION", [x, b.broadcast(source, shape)], axis=axis).output
-    return b.op("GATHER", both, b.constant(chosen), axis=axis)
-
-
-@lower("aten.select_scatter")
-def select_scatter(b: LoweringBuilder, x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
-    axis = dim % x.rank
-    size = x.shape[axis]
-    begin: Size = size + index if index < 0 else index
-    row = b.reshape(b.cast(source, x.dtype), (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
-    return _between(b, x, row, axis, begin, begin + 1)
-
-
-def _between(
-    b: LoweringBuilder, x: Tensor, middle: Tensor, axis: int, begin: Size, stop: Size
-) -> Tensor:
-    """`x` with a range of an axis replaced."""
-    size = x.shape[axis]
-    parts = [
-        *([b.slice(x, axis, 0, begin)] if begin != 0 else []),
-        middle,
-        *([b.slice(x, axis, stop, size)] if stop != size else []),
-    ]
-    return parts[0] if len(parts) == 1 else b.node("CONCATENATION", parts, axis=axis).output
-
-
-@lower("aten.copy")
-def copy(b: LoweringBuilder, x: Tensor, source: Tensor, *_: object) -> Tensor:
-    return b.broadcast(b.cast(source, x.dtype), x.shape)

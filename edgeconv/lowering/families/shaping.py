@@ -198,18 +198,16 @@ def _pad_from_within(
     b: LoweringBuilder, x: Tensor, before: Sequence[Size], after: Sequence[Size], mode: str
 ) -> Tensor:
     """Padding with elements of the tensor; a negative padding cuts, afterwards, but of circular padding before."""
-    cuts, pads = (
-        [tuple(limit(p) for p in sides) for sides in (before, after)] for limit in (_cut, _grown)
-    )
+    cuts, pads = ((tuple(map(limit, before)), tuple(map(limit, after))) for limit in (_cut, _grown))
     if mode == "circular":
-        return _pad_by_slices(b, pad_constant(b, x, *cuts), pads[0], pads[1], mode)
+        return _pad_by_slices(b, pad_constant(b, x, cuts[0], cuts[1]), pads[0], pads[1], mode)
     if mode != "reflect":
         wide = _pad_by_slices(b, x, pads[0], pads[1], mode)
     elif any((*pads[0], *pads[1])):
         wide = b.op("MIRROR_PAD", x, before=pads[0], after=pads[1], mode="REFLECT")
     else:
         wide = x
-    return pad_constant(b, wide, *cuts)
+    return pad_constant(b, wide, cuts[0], cuts[1])
 
 
 def _cut(padding: Size) -> Size:
