@@ -11,7 +11,8 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.opinfo.pool import Result, run_units
+from benchmarks.opinfo.pool import run_units
+from benchmarks.opinfo.rows import Result
 from benchmarks.opinfo.samples import Unit, find_units
 from benchmarks.opinfo.tally import describe, write_results
 
@@ -38,7 +39,12 @@ def main() -> None:
 
     def keep(unit: Unit, result: Result) -> None:
         known[unit] = result
-        record = {"operator": unit[0], "dtype": unit[1], "most": arguments.samples, **result}
+        record = {
+            "operator": unit[0],
+            "dtype": unit[1],
+            "most": arguments.samples,
+            **result.to_json(),
+        }
         with arguments.rows.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
         print(f"{len(known)}/{len(wanted)} {unit[0]} {unit[1]}: {describe(result)}", flush=True)
@@ -53,7 +59,9 @@ def _read_rows(path: Path, samples: int) -> dict[Unit, Result]:
     if not path.exists():
         return {}
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    return {(r["operator"], r["dtype"]): r for r in records if r["most"] == samples}
+    return {
+        (r["operator"], r["dtype"]): Result.from_json(r) for r in records if r["most"] == samples
+    }
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.opinfo.compare import find_difference
 from benchmarks.opinfo.program import core_class, export_sample, is_random
+from benchmarks.opinfo.rows import FORMATS, Row
 from benchmarks.opinfo.samples import Sample
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats import load_handler
@@ -25,33 +25,9 @@ from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
 from edgeconv.signature import DType, Signature, TensorSpec
 
-__all__ = ["FORMATS", "Row", "judge_sample"]
+__all__ = ["judge_sample"]
 
-FORMATS = ("savedmodel", "tflite")
 _Arrays = list[NDArray[np.generic]]
-
-
-@dataclass(slots=True, kw_only=True)
-class Row:
-    """What became of a sample.
-
-    Attributes:
-        index: Of the sample.
-        uncaptured: Why `torch.export` captures no program; empty where it does.
-        core: How it belongs to Core ATen: `exported`, `decomposed`, or not.
-        is_random: Whether dtypes and shapes alone can be compared.
-        failures: By format, what went wrong; empty for a format that passed.
-    """
-
-    index: int
-    uncaptured: str = ""
-    core: str = ""
-    is_random: bool = False
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, object]:
-        """As JSON has it."""
-        return asdict(self)
 
 
 def judge_sample(

@@ -8,20 +8,17 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from typing import IO, TypeAlias
 
+from benchmarks.opinfo.rows import FORMATS, Result, Row
 from benchmarks.opinfo.samples import Unit
 
-__all__ = ["Result", "run_units"]
+__all__ = ["run_units"]
 
-Row: TypeAlias = "dict[str, object]"
-Result: TypeAlias = "dict[str, object]"
-"""Of one unit: `count` of its samples, the `rows` of those judged, or the `error` of the database itself."""
-
+Answer: TypeAlias = "dict[str, object]"
 _SECONDS_PER_STAGE = 180
 _SAMPLES_PER_WORKER = 400  # TensorFlow keeps what it has traced
-_FORMATS = ("savedmodel", "tflite")
 
 
 def run_units(
@@ -60,9 +57,9 @@ class _Worker:
         self._judged = 0
 
     def run(self, unit: Unit, most: int) -> Result:
-        rows: list[Row] = []
-        result: Result = {"rows": rows}
-        while not self._attempt(unit, most, result, rows):
+        """Judge the samples of a unit, in as many processes as it takes."""
+        result = Result()
+        while not self._attempt(unit, most, result):
             pass
         if self._judged > _SAMPLES_PER_WORKER:
             self.stop()
@@ -75,49 +72,64 @@ class _Worker:
             self._process.communicate()
         self._process, self._judged = None, 0
 
-    def _attempt(self, unit: Unit, most: int, result: Result, rows: list[Row]) -> bool:
+    def _attempt(self, unit: Unit, most: int, result: Result) -> bool:
         """Go on with a unit; False when the process ended on a sample, which then has a row."""
         process = self._process = self._process or _start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        done = [row["index"] for row in rows]
+        done = [row.index for row in result.rows]
         request = {"operator": unit[0], "dtype": unit[1], "most": most, "done": done}
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        stage: Mapping[str, object] = {}
+        _pipe(process.stdin).write(json.dumps(request) + "\n")
+        _pipe(process.stdin).flush()
+        stage: Answer = {}
         while True:
-            watch = threading.Timer(_SECONDS_PER_STAGE, process.kill)
-            watch.start()
-            line = process.stdout.readline()
-            is_late = not watch.is_alive()
-            watch.cancel()
-            if not line:
+            answer, is_late = _read(process)
+            if answer is None:
                 self.stop()
-                return _ended(stage, result, rows, is_late=is_late)
-            answer = json.loads(line)
-            if "row" in answer:
-                rows.append(answer["row"])
-                self._judged += 1
-            elif "stage" in answer:
+                return _note_end(stage, result, is_late=is_late)
+            if "stage" in answer:
                 stage = answer
-            else:
-                result.update(answer)
-                if "finished" in answer or "error" in answer:
-                    return True
+            self._judged += "row" in answer
+            if _take(answer, result):
+                return True
 
 
-def _ended(stage: Mapping[str, object], result: Result, rows: list[Row], *, is_late: bool) -> bool:
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise RuntimeError("the process has no pipes")
+    return stream
+
+
+def _read(process: subprocess.Popen[str]) -> tuple[Answer | None, bool]:
+    """The next answer, none where the process has ended; and whether it was ended for being late."""
+    watch = threading.Timer(_SECONDS_PER_STAGE, process.kill)
+    watch.start()
+    line = _pipe(process.stdout).readline()
+    is_late = not watch.is_alive()
+    watch.cancel()
+    return (json.loads(line) if line else None), is_late
+
+
+def _take(answer: Answer, result: Result) -> bool:
+    """Add an answer to a result; True when it is the last one."""
+    row = answer.get("row")
+    if isinstance(row, dict):
+        result.rows.append(Row(**row))
+    result.count = int(str(answer.get("count", result.count)))
+    result.error = str(answer.get("error", result.error))
+    return "finished" in answer or "error" in answer
+
+
+def _note_end(stage: Answer, result: Result, *, is_late: bool) -> bool:
     """Make a row of the sample at which the process ended; True where there is none to go on after."""
     why = f"more than {_SECONDS_PER_STAGE} s" if is_late else "the process crashed"
-    if not stage or any(row["index"] == stage["index"] for row in rows):
-        result["error"] = why
+    index = stage.get("index")
+    if not isinstance(index, int) or any(row.index == index for row in result.rows):
+        result.error = why
         return True
-    row: Row = {"index": stage["index"], "uncaptured": "", "core": "exported", "is_random": False}
+    row = Row(index=index, core="exported")  # not known: counted where it weighs most
     if stage["stage"] == "export":
-        row["uncaptured"] = why
-    at = f"{why} at '{stage['stage']}'"
-    row["failures"] = dict.fromkeys(_FORMATS, at)
-    rows.append(row)
+        row.uncaptured = why
+    row.failures = dict.fromkeys(FORMATS, f"{why} at '{stage['stage']}'")
+    result.rows.append(row)
     return False
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
 from benchmarks.opinfo.samples import Sample
@@ -26,7 +27,7 @@ def export_sample(sample: Sample) -> ExportedProgram:
 def is_random(program: ExportedProgram) -> bool:
     """Whether the values of the result are drawn, or whatever was in memory, so that no two runs agree."""
     return any(
-        torch.Tag.nondeterministic_seeded in op.tags or op.name().startswith("aten::empty")
+        torch.Tag.nondeterministic_seeded in op.tags or str(op).startswith("aten.empty")
         for op in _overloads(program)
     )
 
@@ -50,17 +51,17 @@ _KNOWN: dict[frozenset[str], bool] = {}
 
 
 def _decomposes(program: ExportedProgram) -> bool:
-    key = frozenset(op.name() for op in _overloads(program))
+    key = frozenset(map(str, _overloads(program)))
     if key not in _KNOWN:
         _KNOWN[key] = _all_core(_overloads(program.run_decompositions()))
     return _KNOWN[key]
 
 
-def _all_core(overloads: Iterable[torch._ops.OpOverload]) -> bool:
+def _all_core(overloads: Iterable[OpOverload]) -> bool:
     return all(torch.Tag.core in op.tags or str(op).startswith(_NEUTRAL) for op in overloads)
 
 
-def _overloads(program: ExportedProgram) -> list[torch._ops.OpOverload]:
+def _overloads(program: ExportedProgram) -> list[OpOverload]:
     modules = [m for m in program.graph_module.modules() if isinstance(m, fx.GraphModule)]
     targets = [node.target for module in modules for node in module.graph.nodes]
-    return [target for target in targets if isinstance(target, torch._ops.OpOverload)]
+    return [target for target in targets if isinstance(target, OpOverload)]

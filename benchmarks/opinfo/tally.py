@@ -1,36 +1,151 @@
-"""Counts what passed."""
+"""Counts what passed, and tells what failed without a named reason."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-def describe(result):
-    rows = [r for r in result["rows"] if not r["uncaptured"]]
+from benchmarks.opinfo.exceptions import Exemption, find_exemption, read_exemptions
+from benchmarks.opinfo.rows import FORMATS, Result, Row
+from benchmarks.opinfo.samples import Unit
+
+__all__ = ["describe", "write_results"]
+
+# Which samples a line of the table counts.
+_CLASSES: Mapping[str, Callable[[Row], bool]] = {
+    "Core ATen, as exported": lambda row: row.core == "exported",
+    "Core ATen, once decomposed": lambda row: row.core != "",
+    "all operators": lambda _: True,
+}
+
+
+def describe(result: Result) -> str:
+    """One line of an operator and dtype."""
+    if result.error:
+        return result.error
+    rows = result.captured
+    passed = ", ".join(f"{name} {_passed(rows, name)}" for name in FORMATS)
+    return f"{len(rows)} of {len(result.rows)} captured; passed: {passed}"
+
+
+def write_results(results: Mapping[Unit, Result], folder: Path, *, samples: int) -> str:
+    """Write `opinfo.json` and `opinfo.md`.
+
+    Returns:
+        The tables for people.
+    """
+    exemptions = read_exemptions()
+    text = "\n".join(
+        [
+            _headline(results, samples),
+            "",
+            *_figures(results),
+            "",
+            *_reasons(results, exemptions),
+            "",
+            *_unexplained(results, exemptions),
+        ]
+    )
+    (folder / "opinfo.md").write_text(text + "\n")
+    data = {f"{operator} {dtype}": _summary(r) for (operator, dtype), r in results.items()}
+    (folder / "opinfo.json").write_text(json.dumps(data, indent=0) + "\n")
+    return text
+
+
+def _headline(results: Mapping[Unit, Result], samples: int) -> str:
+    rows = [row for result in results.values() for row in result.rows]
+    operators = len({operator for operator, _ in results})
+    captured = sum(not row.uncaptured for row in rows)
+    which = f"up to {samples} of each operator and dtype" if samples else "all there are"
     return (
-        f"{len(rows)} captured, "
-        + ", ".join(
-            f"{f} {sum(not r['failures'][f] for r in rows)}" for f in ("savedmodel", "tflite")
-        )
-        + str(result.get("error", ""))
+        f"PyTorch's OpInfo database: {operators} operators, {len(rows)} samples ({which}), of which torch.export captures "
+        f"{captured}."
     )
 
 
-def write_results(done, folder, samples):
-    out = []
-    for name, cond in (
-        ("all", lambda r: True),
-        ("core exported", lambda r: r["core"] == "exported"),
-        ("core decomposed", lambda r: r["core"] in ("exported", "decomposed")),
-    ):
-        for det in (False, True):
-            rows = [
-                (u, r)
-                for u, d in done.items()
-                for r in d["rows"]
-                if not r["uncaptured"] and cond(r) and not (det and r["is_random"])
-            ]
-            for f in ("savedmodel", "tflite"):
-                ok = sum(not r["failures"][f] for u, r in rows)
-                out.append(
-                    f"{name} det={det} {f}: {ok}/{len(rows)} {100 * ok / max(1, len(rows)):.2f}%"
-                )
-    return "\n".join(out)
+def _figures(results: Mapping[Unit, Result]) -> list[str]:
+    lines = [
+        "| samples | captured | SavedModel | TFLite | operators | all of SavedModel | all of TFLite |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for title, belongs in _CLASSES.items():
+        by_operator: dict[str, list[Row]] = {}
+        for (operator, _), result in results.items():
+            by_operator.setdefault(operator, []).extend(filter(belongs, result.captured))
+        groups = [rows for rows in by_operator.values() if rows]
+        rows = [row for group in groups for row in group]
+        whole = [sum(_passed(g, name) == len(g) for g in groups) for name in FORMATS]
+        cells = [_share(_passed(rows, name), len(rows)) for name in FORMATS]
+        lines.append(
+            f"| {title} | {len(rows)} | {' | '.join(cells)} | {len(groups)} | {whole[0]} | {whole[1]} |"
+        )
+    return lines
+
+
+def _passed(rows: Sequence[Row], format_id: str) -> int:
+    return sum(not row.failures[format_id] for row in rows)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} ({100 * part / whole:.2f} %)" if whole else "-"
+
+
+def _failures(results: Mapping[Unit, Result]) -> list[tuple[Unit, Row, str, str]]:
+    return [
+        (unit, row, format_id, failure)
+        for unit, result in results.items()
+        for row in result.captured
+        for format_id, failure in row.failures.items()
+        if failure
+    ]
+
+
+def _reasons(results: Mapping[Unit, Result], exemptions: Sequence[Exemption]) -> list[str]:
+    counts: Counter[str] = Counter()
+    for (operator, _), _, format_id, failure in _failures(results):
+        found = find_exemption(exemptions, operator, format_id, failure)
+        counts[found.reason if found else "no reason is named"] += 1
+    lines = ["| failures | reason |", "| ---: | --- |"]
+    return [*lines, *(f"| {count} | {reason} |" for reason, count in counts.most_common())]
+
+
+def _unexplained(results: Mapping[Unit, Result], exemptions: Sequence[Exemption]) -> list[str]:
+    """Failures without a reason, and reasons without a failure."""
+    lines = [
+        f"- {operator} {dtype} {row.index}, {format_id}: {failure}"
+        for (operator, dtype), row, format_id, failure in _failures(results)
+        if find_exemption(exemptions, operator, format_id, failure) is None
+    ]
+    needed = {
+        (id(found), operator)
+        for (operator, _), _, format_id, failure in _failures(results)
+        if (found := find_exemption(exemptions, operator, format_id, failure)) is not None
+    }
+    judged = {operator for operator, _ in results}
+    stale = [
+        f"- the exception of {operator} is not needed: {exemption.reason}"
+        for exemption in exemptions
+        for operator in exemption.witnesses
+        if operator in judged and (id(exemption), operator) not in needed
+    ]
+    return lines + stale
+
+
+def _summary(result: Result) -> dict[str, object]:
+    rows = result.captured
+    failed = {
+        format_id: {
+            str(row.index): row.failures[format_id] for row in rows if row.failures[format_id]
+        }
+        for format_id in FORMATS
+    }
+    return {
+        "samples": result.count,
+        "judged": len(result.rows),
+        "captured": len(rows),
+        "core": dict(Counter(row.core for row in rows if row.core)),
+        "failed": {format_id: found for format_id, found in failed.items() if found},
+        **({"error": result.error} if result.error else {}),
+    }

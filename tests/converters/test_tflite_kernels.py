@@ -249,6 +249,15 @@ PROBES: Mapping[str, Probe] = {
         attributes=lambda rank: {"multiples": (2,) * rank},
         ranks=(1, 8),
     ),
+    **{
+        f"UNSORTED_SEGMENT_{name}": Probe(
+            compute=lambda x, f=function: f(x, axis=0, keepdims=True),
+            rest=_constant(0, 0),
+            attributes=_along("count", (1,)),
+            ranks=(1, 8),
+        )
+        for name, function in (("MAX", np.max), ("MIN", np.min), ("PROD", np.prod))
+    },
     "TOPK_V2": Probe(
         compute=lambda x: np.sort(x, -1)[..., ::-1][..., :1],
         attributes=_along("k", (1,)),
@@ -360,7 +369,7 @@ def test_the_comparison_has_teeth(tmp_path: Path) -> None:
 _ELSEWHERE = {
     "AVERAGE_POOL_2D", "CAST", "CONV_2D", "CONV_3D", "CONV_3D_TRANSPOSE", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",
     "FULLY_CONNECTED", "GELU", "IF", "MAX_POOL_2D", "ONE_HOT", "RANGE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
-    "SCATTER_ND", "SELECT_V2", "SIZE_VALUE", "SPACE_TO_DEPTH", "TRANSPOSE_CONV", "WHILE",
+    "BITCAST", "SCATTER_ND", "SELECT_V2", "SIZE_VALUE", "SPACE_TO_DEPTH", "TRANSPOSE_CONV", "WHILE",
 }  # fmt: skip
 
 

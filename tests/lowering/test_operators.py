@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 
 from tests.lowering import (
     cases,
+    conformance_cases,
     elementary_cases,
     indexing_cases,
     integer_cases,
@@ -27,6 +28,7 @@ pytestmark = [
 
 _FAMILIES = (
     cases,
+    conformance_cases,
     elementary_cases,
     indexing_cases,
     integer_cases,
