@@ -35,7 +35,8 @@ def _max_pooling(count: int, name: str) -> Lowering:
     ) -> Results:
         window = (kernel_size, stride, padding, dilation)
         axes = pooling.axes_of_window(b, x, count, window, is_ceil=ceil_mode)
-        return [pooling.max_pool(b, x, axes), _places(b, x, count, [_taps(axis) for axis in axes])]
+        places = _places(b, x, count, [_taps(axis) for axis in axes])
+        return _both(b, pooling.max_pool(b, x, axes), places)
 
     return Lowering((name,), function)
 
@@ -52,7 +53,7 @@ def _adaptive(count: int, name: str) -> Lowering:
             _bins(size, result) if isinstance(size, int) and isinstance(result, int) else None
             for size, result in sizes
         ]
-        return [adaptive.adapt_max(b, x, count), _places(b, x, count, bins)]
+        return _both(b, adaptive.adapt_max(b, x, count), _places(b, x, count, bins))
 
     return Lowering((name,), function)
 
@@ -60,6 +61,12 @@ def _adaptive(count: int, name: str) -> Lowering:
 adaptive_1d = _adaptive(1, "aten.adaptive_max_pool1d")
 adaptive_2d = _adaptive(2, "aten.adaptive_max_pool2d")
 adaptive_3d = _adaptive(3, "aten.adaptive_max_pool3d")
+
+
+def _both(b: LoweringBuilder, values: Tensor, places: Tensor | None) -> Results:
+    if places is None:
+        b.results = b.results[:1]
+    return [values, places]
 
 
 def _taps(axis: Axis) -> list[list[int]] | None:
