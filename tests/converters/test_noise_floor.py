@@ -44,7 +44,8 @@ class Sensitive(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.mix(x)
-        return (scores * torch.exp(4 * x.amax())).sin()
+        loud: Tensor = (scores * torch.exp(4 * x.amax())).sin()
+        return loud
 
 
 def _distances(net: nn.Module, reference: Reference) -> list[float]:

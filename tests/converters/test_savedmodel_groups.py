@@ -34,14 +34,23 @@ numpy.save(sys.argv[3], output.numpy())
 def test_grouped_and_dilated_convolutions_with_a_bias(tmp_path: Path, one_dnn: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(8, 12, 3, padding=1, groups=4), nn.ReLU(), nn.Conv2d(12, 12, 3, dilation=2, groups=12)
+        nn.Conv2d(8, 12, 3, padding=1, groups=4),
+        nn.ReLU(),
+        nn.Conv2d(12, 12, 3, dilation=2, groups=12),
     ).eval()
     image = torch.randn(1, 8, 16, 16)
     lowered = lower_case(case("groups", net, image))
     np.save(tmp_path / "in.npy", image.numpy())
     with open_written("savedmodel", lowered, tmp_path):
         subprocess.run(
-            [sys.executable, "-c", _RUN, tmp_path / "case", tmp_path / "in.npy", tmp_path / "out.npy"],
+            [
+                sys.executable,
+                "-c",
+                _RUN,
+                tmp_path / "case",
+                tmp_path / "in.npy",
+                tmp_path / "out.npy",
+            ],
             env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": one_dnn, "CUDA_VISIBLE_DEVICES": ""},
             check=True,
             capture_output=True,
