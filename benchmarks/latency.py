@@ -43,8 +43,7 @@ sys.path.insert(0, sys.argv[1])
 import models
 module, inputs = models.build(sys.argv[2])
 with torch.no_grad():
-    found = module(*inputs)
-found = list(found) if isinstance(found, (tuple, list)) else [found]
+    found = torch.utils._pytree.tree_leaves(module(*inputs))
 arrays = {f"input_{i:02}": t.numpy() for i, t in enumerate(inputs)}
 arrays |= {f"output_{i:02}": t.numpy() for i, t in enumerate(found)}
 numpy.savez(sys.argv[3], **arrays)

@@ -1,7 +1,9 @@
 """Times files of one model in one process, in turns, so that what else the machine does meets all of them alike.
 
-`python -m benchmarks.side_by_side WANTED.npz FILE...` prints JSON: by file the seconds of its fastest and its median run
-on one thread, and the largest error relative to the largest output; or why it does not run, or is wrong.
+`python -m benchmarks.side_by_side WANTED.npz FILE...` prints JSON: by file the milliseconds of its fastest and its median
+run on one thread, and the largest error relative to the largest output; or why it does not run, or is wrong. What counts
+is the processor's time of the whole process, which is the time on the clock where nothing else runs, and says the same where
+something does.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def main(wanted: Path, files: Sequence[Path]) -> None:
 
 
 def _time(runners: dict[str, Runner]) -> dict[str, list[float]]:
-    """Seconds of each run; runners take turns, each round in another order."""
+    """Seconds of the processor for each run; runners take turns, each round in another order."""
     for run in runners.values():
         run()
         run()
@@ -59,9 +61,9 @@ def _time(runners: dict[str, Runner]) -> dict[str, list[float]]:
         if number >= _ROUNDS[0] and time.perf_counter() > ends:
             break
         for name in names:
-            started = time.perf_counter()
+            started = time.process_time()
             runners[name]()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(time.process_time() - started)
         names = [*names[1:], names[0]]
     return seconds
 
