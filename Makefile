@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: install demo test lint types layers check benchmark zoo clean
+.PHONY: install demo test lint types layers check benchmark scoreboard clean
 
 install: $(READY)
 
@@ -45,11 +45,12 @@ benchmark: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
 	$(BIN)/python -m benchmarks.speed
 
-# The public model zoo through every format; goes on where it was stopped. ZOO is the folder with models.py.
+# The public model zoo through every format, drawn as docs/scoreboard.html; goes on where it was stopped.
+# ZOO is the folder with models.py and peers.json; ANEW=--anew starts again.
 ZOO ?= ../shared/zoo
-zoo: $(READY)
+scoreboard: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
-	$(BIN)/python -m benchmarks.zoo $(ZOO)
+	$(BIN)/python -m benchmarks.scoreboard $(ZOO) $(ANEW)
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,16 +7,13 @@ on first use under the user's cache folder.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import platformdirs
-
 from benchmarks.measure import Measurement, measure
+from benchmarks.onnx2tf import onnx2tf_python
 
-_ONNX2TF = "onnx2tf==1.29.24"  # the last with TensorFlow; it pins all that it needs
 _RESULTS = Path(__file__).parent / "results" / "speed.json"
 _EDGECONV = (sys.executable, "-m", "edgeconv")
 _ALL = "onnx,torchscript,savedmodel,tflite"
@@ -24,7 +21,7 @@ _ALL = "onnx,torchscript,savedmodel,tflite"
 
 def main() -> None:
     """Measure everything and print it."""
-    onnx2tf = _onnx2tf_python()
+    onnx2tf = str(onnx2tf_python())
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -36,18 +33,6 @@ def main() -> None:
         print(f"{name:64s} {value:10.2f}")
     _RESULTS.parent.mkdir(exist_ok=True)
     _RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _onnx2tf_python() -> str:
-    home = Path(platformdirs.user_cache_dir("edgeconv")) / "benchmarks" / "onnx2tf"
-    python = home / "bin" / "python"
-    if not (home / "ready").exists():
-        uv = [sys.executable, "-m", "uv"]
-        subprocess.run([*uv, "venv", "--quiet", "--clear", str(home)], check=True)
-        install = [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
-        subprocess.run([*install, _ONNX2TF], check=True)
-        (home / "ready").touch()
-    return str(python)
 
 
 def _convert(folder: Path, factory: str, goals: str, name: str) -> Measurement:

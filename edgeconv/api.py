@@ -8,9 +8,10 @@ a file of their own. All functions may be called from several threads; what runs
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from edgeconv.conversion import (
     check_numbers,
     default_name,
     make_request,
+    parse_layout,
     run_request,
 )
 from edgeconv.data import Data, check_data, write_batches
@@ -34,7 +36,7 @@ from edgeconv.execute.request import ConversionRequest
 from edgeconv.formats import detect
 from edgeconv.model import CaptureFolder, ConversionResult, Model
 from edgeconv.plugin.job import JobResult
-from edgeconv.signature import Dim
+from edgeconv.signature import Dim, Layout
 from edgeconv.source import parse_model
 from edgeconv.validation.verdict import Verdict
 from edgeconv.version import edgeconv_version
@@ -98,32 +100,56 @@ def capture(
     check_numbers(seed=seed)
     if samples is not None:
         check_data(samples)
-    folder = CaptureFolder()
-    context: dict[str, object] = {}
-    facts = {"name": name, "output": folder.path / "capture", "samples": samples, "seed": seed}
-    result = _capture(module, example_inputs, dynamic, facts, context)
-    return Model(name=name, source=name, captured=result, seed=seed, context=context, folder=folder)
+    call = _Call(example_inputs=example_inputs, dynamic=dynamic)
+    return _capture(module, call, name=name, samples=samples, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """How a module that is captured is called: see `capture`."""
+
+    example_inputs: Tensor | Sequence[object] | Mapping[str, object]
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None
 
 
 def _capture(
     module: nn.Module,
-    example_inputs: Tensor | Sequence[object] | Mapping[str, object],
-    dynamic: Mapping[str, Mapping[int, str | Dim]] | None,
-    facts: Mapping[str, object],
-    context: MutableMapping[str, object],
-) -> JobResult:
+    call: _Call,
+    *,
+    name: str,
+    samples: Data | None,
+    seed: int,
+    layout: Layout | None = None,
+) -> Model:
     core, worker = (import_module(f"{_CAPTURING}.{part}") for part in ("core", "worker"))
-    metadata = {"edgeconv_version": edgeconv_version()}
-    settings = core.CaptureSettings(**facts, metadata=metadata)
-    args, kwargs = _split_inputs(example_inputs)
+    folder = CaptureFolder()
+    context: dict[str, object] = {}
+    settings = core.CaptureSettings(
+        name=name,
+        output=folder.path / "capture",
+        samples=samples,
+        seed=seed,
+        metadata={"edgeconv_version": edgeconv_version()},
+        layout=layout,
+    )
+    args, kwargs = _split_inputs(call.example_inputs)
     with unnoticed():
         found = core.capture_module(
-            module, args, kwargs, dynamic=dynamic, settings=settings, context=context
+            module, args, kwargs, dynamic=call.dynamic, settings=settings, context=context
         )
         result: JobResult = worker.describe_capture(
             found, settings.output, dependencies=[], distributions={}
         )
-    return result
+    again = partial(_capture, module, call, name=name, samples=samples, seed=seed)
+    return Model(
+        name=name,
+        source=name,
+        captured=result,
+        seed=seed,
+        context=context,
+        folder=folder,
+        again=lambda wanted: again(layout=wanted),
+    )
 
 
 def load(
@@ -173,6 +199,7 @@ def convert(
     *,
     to: str | Sequence[str] = DEFAULT_GOALS,
     out: str | Path,
+    layout: str | None = None,
     via: Sequence[str] = (),
     avoid: Sequence[str] = (),
     samples: Data | None = None,
@@ -186,6 +213,8 @@ def convert(
         model: From `capture` or `load`, or what `load` takes.
         to: Format ids.
         out: Folder that receives the artifacts, report.json and report.html; created if missing.
+        layout: Where images have their channels in every format: `nhwc` as cameras deliver, or `nchw`; the model's own
+            if None. What an image is, is found in the program: see `docs/decisions/0016-layout-is-settled-at-the-capture.md`.
         via: Converters or formats that routes must pass.
         avoid: Converters or formats that no route may pass.
         samples: Real inputs to verify with besides those that the model was captured with; see `capture`.
@@ -211,6 +240,8 @@ def convert(
         raise UsageError("the output folder is an empty text", hint="name a folder")
     _check_metadata(metadata or {})
     model = _as_model(model)
+    if layout is not None:
+        model = model.in_layout(parse_layout(layout))
     goals = (to,) if isinstance(to, str) else tuple(dict.fromkeys(to))
     with _requested(model, samples) as request:
         wanted = replace(

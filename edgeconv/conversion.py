@@ -36,6 +36,7 @@ from edgeconv.plan.planner import Planner
 from edgeconv.plugin.job import Json
 from edgeconv.plugin.registry import Registry
 from edgeconv.settings import Settings, load_settings
+from edgeconv.signature import Layout
 from edgeconv.source import ModelSource, parse_inputs, parse_model
 from edgeconv.store import Store
 from edgeconv.validation.verdict import Verdict
@@ -52,6 +53,7 @@ __all__ = [
     "check_numbers",
     "default_name",
     "make_request",
+    "parse_layout",
     "run_conversion",
     "run_request",
     "source_format",
@@ -64,6 +66,7 @@ _SOURCE = "torch"
 # What PyTorch can load again is captured like a module.
 _CAPTURED = ("torch-export", "torchscript")
 _SHOWN_ROUTES = 5
+_LAYOUTS = (Layout.NCHW.value, Layout.NHWC.value)
 _MAX_LABELS_BYTES = 16 * 2**20
 # Errors of the call itself: nothing was tried, so there is nothing to report.
 _REFUSALS = (InvalidInputError, OutputError, UnsafeInputError, UsageError)
@@ -90,6 +93,7 @@ class ConversionOptions:
         seed: For anything random.
         metadata: Stored inside artifacts: author, description.
         labels: File with one class name per line, stored inside artifacts.
+        layout: The layout that images are to go in and come out in: `nchw` or `nhwc`; the model's own if None.
         command: The command line, for the report; empty when called from Python.
     """
 
@@ -109,6 +113,7 @@ class ConversionOptions:
     seed: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     labels: Path | None = None
+    layout: str | None = None
     command: tuple[str, ...] = ()
 
 
@@ -251,6 +256,12 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
     if options.samples is not None:
         check_data(options.samples)
     _check_texts(options.metadata)
+    if options.layout is not None and known != _SOURCE:
+        raise UsageError(
+            f"the images of '{options.model}' cannot be given another layout",
+            why="the layout is settled when a PyTorch model is captured, and this is a file of another framework",
+            hint="leave --layout out: its inputs and outputs stay as they are",
+        )
     labels = {} if options.labels is None else {"labels": _read_labels(options.labels)}
     return ConversionRequest(
         name=options.name or default_name(source),
@@ -301,7 +312,19 @@ def capture_options(options: ConversionOptions, source: ModelSource) -> dict[str
         "source": source.to_json(),
         "inputs": [cast("Json", item.to_json()) for item in parse_inputs(options.inputs)],
         "trust": options.trust,
+        **({} if options.layout is None else {"layout": parse_layout(options.layout).value}),
     }
+
+
+def parse_layout(text: str) -> Layout:
+    """The layout of images that a user asks for.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if text not in _LAYOUTS:
+        raise UsageError(f"'{text}' is no layout", hint=f"write {' or '.join(_LAYOUTS)}")
+    return Layout(text)
 
 
 def source_format(source: ModelSource) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, cast, overload
 
@@ -15,7 +15,7 @@ from edgeconv.conversion import ConversionOptions
 from edgeconv.errors import EdgeconvError, InvalidInputError
 from edgeconv.execute.records import Outcome
 from edgeconv.plugin.job import JobResult
-from edgeconv.signature import Signature
+from edgeconv.signature import Layout, Signature
 
 __all__ = ["CaptureFolder", "ConversionResult", "Model"]
 
@@ -42,6 +42,7 @@ class Model:
         seed: What random samples are drawn from.
         context: Holds the module and the program in memory, for steps that need them.
         folder: Holds the files of the capture for as long as the model lives.
+        again: Captures the module once more, with its images in another layout.
     """
 
     name: str
@@ -51,6 +52,21 @@ class Model:
     seed: int = 0
     context: MutableMapping[str, object] = field(default_factory=dict, repr=False)
     folder: CaptureFolder | None = field(default=None, repr=False)
+    again: Callable[[Layout], Model] | None = field(default=None, repr=False)
+
+    def in_layout(self, layout: Layout) -> Model:
+        """The model with its images in a layout: captured again, or to be captured, unless they have it already.
+
+        Raises:
+            InvalidInputError: No input is an image.
+            CaptureError: Nobody can tell what the images are.
+        """
+        if self.options is not None:
+            return replace(self, options=replace(self.options, layout=layout.value))
+        specs = (*self.signature.inputs, *self.signature.outputs) if self.signature else ()
+        images = [spec for spec in specs if spec.layout != Layout.NONE]
+        is_there = bool(images) and all(spec.layout == layout for spec in images)
+        return self if is_there or self.again is None else self.again(layout)
 
     @property
     def signature(self) -> Signature | None:

@@ -7,12 +7,21 @@ where they are written down once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edgeconv.dims import Size, evaluate, is_static, parse_size, symbols
 
-__all__ = ["DType", "Dim", "InputSpec", "Layout", "Signature", "TensorSpec"]
+__all__ = [
+    "DType",
+    "Dim",
+    "InputSpec",
+    "Layout",
+    "Signature",
+    "TensorSpec",
+    "to_channels_first",
+    "to_channels_last",
+]
 
 
 class DType(StrEnum):
@@ -57,11 +66,30 @@ class DType(StrEnum):
 
 
 class Layout(StrEnum):
-    """The order of an image tensor's axes; `none` where the tensor is no image or nobody said."""
+    """The order of an image tensor's axes; `none` where the tensor is no image or nobody said.
+
+    Clips and volumes, which have an axis more, are called the same: `nhwc` has the channels last.
+    """
 
     NCHW = "nchw"
     NHWC = "nhwc"
     NONE = "none"
+
+    def permutation_to(self, other: Layout, rank: int) -> tuple[int, ...] | None:
+        """The permutation of the axes that makes `other` of this layout; None where nothing moves."""
+        if self == other or Layout.NONE in (self, other):
+            return None
+        return to_channels_last(rank) if other == Layout.NHWC else to_channels_first(rank)
+
+
+def to_channels_last(rank: int) -> tuple[int, ...]:
+    """The permutation from NCHW to NHWC, and alike for other ranks."""
+    return (0, *range(2, rank), 1)
+
+
+def to_channels_first(rank: int) -> tuple[int, ...]:
+    """The permutation from NHWC to NCHW, and alike for other ranks."""
+    return (0, rank - 1, *range(1, rank - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +123,13 @@ class TensorSpec:
     def concrete_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every named dim replaced by its value in `sizes`."""
         return tuple(evaluate(size, sizes) for size in self.shape)
+
+    def in_layout(self, layout: Layout) -> TensorSpec:
+        """The same image with its axes in the order of a layout; itself where it is no image."""
+        perm = self.layout.permutation_to(layout, len(self.shape))
+        if perm is None:
+            return self
+        return replace(self, shape=tuple(self.shape[axis] for axis in perm), layout=layout)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.dtype.value}[{','.join(str(size) for size in self.shape)}]"

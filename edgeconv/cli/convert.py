@@ -70,6 +70,14 @@ Avoid = Annotated[
         metavar="ID", help="A converter or format that no route may pass.", show_default=False
     ),
 ]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="nchw|nhwc",
+        help="Where images have their channels, in every format; nhwc as cameras deliver. The model's own unless given.",
+        show_default=False,
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -114,6 +122,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
     name: Name = None,
     via: Via = None,
     avoid: Avoid = None,
+    layout: Layout = None,
     samples: Samples = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
@@ -142,6 +151,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
         name=name,
         inputs=tuple(inputs or ()),
         weights=weights,
+        layout=layout,
         samples=samples,
         via=split_ids(via),
         avoid=split_ids(avoid),

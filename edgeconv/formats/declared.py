@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edgeconv.signature import Signature, TensorSpec
 
-__all__ = ["merge_signatures", "new_dim_name"]
+__all__ = ["merge_signatures", "new_dim_name", "with_layouts"]
 
 
 def merge_signatures(declared: Signature, stored: Signature) -> Signature:
@@ -25,6 +26,15 @@ def merge_signatures(declared: Signature, stored: Signature) -> Signature:
         outputs=_merge_specs(declared.outputs, stored.outputs),
         dims=stored.dims,
     )
+
+
+def with_layouts(declared: Sequence[TensorSpec], stored: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """Specs as declared, with the layouts of those that are stored under the same name with as many axes."""
+    known = {(spec.name, len(spec.shape)): spec.layout for spec in stored}
+    return [
+        replace(spec, layout=known.get((spec.name, len(spec.shape)), spec.layout))
+        for spec in declared
+    ]
 
 
 def new_dim_name(name: str, axis: int) -> str:

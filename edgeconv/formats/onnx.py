@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from edgeconv.dims import DimExpr, Size, parse_size, symbols
 from edgeconv.errors import InvalidInputError, MissingDependencyError
-from edgeconv.formats.declared import new_dim_name
+from edgeconv.formats.declared import new_dim_name, with_layouts
 from edgeconv.formats.handler import Array, RunResult, Session
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
@@ -234,12 +234,13 @@ def _declared(model: Any) -> Signature:  # noqa: ANN401 - a protocol buffer
     if not model.graph.output:
         raise ValueError("its graph has no outputs")
     stored = {entry.key: entry.value for entry in model.metadata_props}.get(RECORD_NAME, "")
-    known = {dim.name: dim for dim in (read_record(stored)[0].dims if stored else ())}
-    dims: dict[str, Dim] = dict(known)
+    known = read_record(stored)[0] if stored else Signature(inputs=(), outputs=())
+    dims = {dim.name: dim for dim in known.dims}
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = tuple(_spec(v, dims) for v in model.graph.input if v.name not in weights)
-    outputs = tuple(_spec(v, dims) for v in model.graph.output)
-    return Signature(inputs=inputs, outputs=outputs, dims=tuple(dims.values()))
+    inputs = [_spec(v, dims) for v in model.graph.input if v.name not in weights]
+    outputs = [_spec(v, dims) for v in model.graph.output]
+    inputs, outputs = with_layouts(inputs, known.inputs), with_layouts(outputs, known.outputs)
+    return Signature(inputs=tuple(inputs), outputs=tuple(outputs), dims=tuple(dims.values()))
 
 
 def _spec(value: Any, dims: dict[str, Dim]) -> TensorSpec:  # noqa: ANN401 - a protocol buffer

@@ -18,6 +18,8 @@ from edgeconv.signature import Dim, DType, Signature, TensorSpec
 __all__ = ["HANDLER", "SIGNATURE_KEY", "SavedModelHandler", "record_path"]
 
 SIGNATURE_KEY = "serving_default"
+# How the lines begin that say where in a graph a kernel failed; what failed stands in the others.
+_PLACES = ("Graph execution error:", "Detected at node", "<stack traces", "[[", "File ")
 
 
 def record_path(folder: Path) -> Path:
@@ -59,7 +61,7 @@ class SavedModelSession:
         except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
             raise InvalidInputError(
                 "the SavedModel does not run on these inputs",
-                why=str(error).partition("\n")[0],
+                why=_reason(error),
                 hint=TRY_OTHERS,
             ) from error
         return RunResult(outputs=outputs, latencies_seconds=tuple(latencies))
@@ -133,6 +135,13 @@ def _missing(error: ImportError) -> MissingDependencyError:
         why=str(error),
         hint="pip install 'edgeconv[tensorflow]'",
     )
+
+
+def _reason(error: Exception) -> str:
+    """What a kernel says, without the place in the graph that TensorFlow puts before and behind it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(_PLACES)]
+    return (said or lines or [type(error).__name__])[0]
 
 
 def _damaged(path: Path, error: Exception) -> InvalidInputError:

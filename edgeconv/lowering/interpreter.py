@@ -21,6 +21,7 @@ from edgeconv.graph import GraphError
 from edgeconv.lowering.aliasing import is_in_place
 from edgeconv.lowering.builder import LoweringBuilder, array_of
 from edgeconv.lowering.control import lower_cond, lower_while
+from edgeconv.lowering.fillings import is_filling, make_filling
 from edgeconv.lowering.refusal import CannotLowerError, Refusal, refuse
 from edgeconv.lowering.registry import Lowering, LoweringRegistry
 from edgeconv.lowering.results import (
@@ -130,7 +131,7 @@ class Interpreter:
 
     def _call(self, node: fx.Node) -> Value:
         try:
-            return self._lower(node)
+            return make_filling(node) if is_filling(node) else self._lower(node)
         except CannotLowerError as problem:
             return self._refuse(node, str(problem))
         except GraphError as error:

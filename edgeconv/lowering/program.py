@@ -14,6 +14,7 @@ from edgeconv.graph import Graph, Tensor, check_graph
 from edgeconv.lowering.aliasing import find_mutated, needs_functionalization
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families import built_in_registry
+from edgeconv.lowering.fillings import is_filling
 from edgeconv.lowering.interpreter import Interpreter
 from edgeconv.lowering.refusal import unsupported_error
 from edgeconv.lowering.registry import LoweringRegistry
@@ -113,6 +114,7 @@ def _known_nodes(program: ExportedProgram) -> set[fx.Node]:
             is_known = node.name not in user
         else:
             is_known = node.op != "output" and all(arg in known for arg in node.all_input_nodes)
+            is_known = is_known or is_filling(node)
         if is_known:
             known.add(node)
     return known

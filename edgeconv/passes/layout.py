@@ -22,8 +22,11 @@ from edgeconv.passes.layout_rules import (
     channels_last,
     is_agnostic,
     is_layout_change,
+    is_single,
     numel,
     permute_attributes,
+    read_channels_last,
+    reads_either,
 )
 
 __all__ = ["assign_layout"]
@@ -71,7 +74,8 @@ def _choose(graph: Graph) -> set[Node]:
     returned = set(graph.outputs)
     ties: list[tuple[Tensor, Vertex, list[Vertex]]] = []
     for tensor in [*graph.inputs, *producers]:
-        readers = [problem.reader(node) for node in consumers.get(tensor, [])]
+        bound = [node for node in consumers.get(tensor, []) if not reads_either(node)]
+        readers = [problem.reader(node) for node in bound]
         if tensor in returned:
             readers.append(_FIRST)
         ties.append((tensor, problem.maker(producers.get(tensor)), readers))
@@ -129,6 +133,9 @@ class _Rewriter:
                 self._last.setdefault(node.output, self._as_first(node.input(0)))
             if node in self._chosen:
                 self._move(node)
+            elif reads_either(node) and node.input(0) in self._last:
+                read_channels_last(node, self._last[node.input(0)])
+                self._nodes.append(node)
             elif is_layout_change(node, channels_last) and node.input(0) in self._last:
                 self._replace(node.output, self._last[node.input(0)])
             else:
@@ -177,8 +184,8 @@ class _Rewriter:
 
     def _as_last(self, tensor: Tensor, rank: int) -> Tensor:
         """The channels-last twin of a tensor, made by a transpose if need be."""
-        if tensor.rank == 0 or (tensor.constant is not None and tensor.constant.size == 1):
-            return tensor
+        if is_single(tensor) and (tensor.is_constant or tensor.rank < rank):
+            return self._as_first(tensor)
         if tensor.constant is not None:
             return self._constant_as_last(tensor, rank)
         if tensor not in self._last:

@@ -7,20 +7,22 @@ from collections.abc import Callable, Sequence
 from edgeconv.dims import Size
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv.graph.ops import find_op
+from edgeconv.signature import to_channels_first as channels_first
+from edgeconv.signature import to_channels_last as channels_last
 
-__all__ = ["channels_first", "channels_last", "is_agnostic", "permute_attributes"]
+__all__ = [
+    "channels_first",
+    "channels_last",
+    "is_agnostic",
+    "is_layout_change",
+    "is_single",
+    "numel",
+    "permute_attributes",
+    "read_channels_last",
+    "reads_either",
+]
 
 RANKS = (3, 4, 5)
-
-
-def channels_last(rank: int) -> tuple[int, ...]:
-    """The permutation from NCHW to NHWC, and alike for other ranks."""
-    return (0, *range(2, rank), 1)
-
-
-def channels_first(rank: int) -> tuple[int, ...]:
-    """The permutation from NHWC to NCHW, and alike for other ranks."""
-    return (0, rank - 1, *range(1, rank - 1))
 
 
 def _permute_list(node: Node, name: str, perm: Sequence[int]) -> None:
@@ -61,6 +63,14 @@ _RULES: dict[str, Callable[[Node, Sequence[int]], None]] = {
     "REDUCE_MAX": _permute_axes,
     "REDUCE_MIN": _permute_axes,
     "REDUCE_PROD": _permute_axes,
+    "REDUCE_ANY": _permute_axes,
+    "REDUCE_ALL": _permute_axes,
+}
+# What takes axes away, and how its attributes follow.
+_REDUCTIONS: dict[str, Callable[[Node, Sequence[int]], None]] = {
+    "ARG_MAX": _permute_axis,
+    "ARG_MIN": _permute_axis,
+    **{op: rule for op, rule in _RULES.items() if rule is _permute_axes and op != "REVERSE_V2"},
 }
 
 
@@ -71,7 +81,29 @@ def is_agnostic(node: Node) -> bool:
     rank = node.outputs[0].rank
     if rank not in RANKS or ("keep_dims" in node.attributes and not node.flag("keep_dims")):
         return False
-    return all(t is None or t.rank == rank or t.is_constant or t.rank == 0 for t in node.inputs)
+    return all(t is None or t.rank == rank or t.is_constant or is_single(t) for t in node.inputs)
+
+
+def is_single(tensor: Tensor) -> bool:
+    """Whether a tensor of any rank holds one element, which is the same in every layout."""
+    return all(size == 1 for size in tensor.shape)
+
+
+def reads_either(node: Node) -> bool:
+    """Whether the node makes the same of an input in either layout: it reduces, and what is left keeps its order."""
+    if node.op not in _REDUCTIONS or node.attributes.get("keep_dims", False):
+        return False
+    rank = node.input(0).rank
+    listed = node.integers("axes") if "axes" in node.attributes else (node.integer("axis"),)
+    reduced = {axis % rank for axis in listed}
+    left = [axis for axis in channels_last(rank) if axis not in reduced]
+    return rank in RANKS and left == sorted(left)
+
+
+def read_channels_last(node: Node, twin: Tensor) -> None:
+    """Let a node that reads either layout read the channels-last twin of its input."""
+    _REDUCTIONS[node.op](node, channels_last(twin.rank))
+    node.inputs = [twin]
 
 
 def permute_attributes(node: Node, perm: Sequence[int]) -> None:

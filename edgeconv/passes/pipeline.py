@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edgeconv.graph import Graph, GraphError, check_graph
 from edgeconv.passes.cleanup import clean_graph, has_dead_nodes, has_inverse_transposes
+from edgeconv.passes.flatten import flatten_into_weights
 from edgeconv.passes.fold import fold_affine, has_foldable_affine
 from edgeconv.passes.fuse import fuse_activations, has_fusable_activations
 from edgeconv.passes.layout import assign_layout
@@ -47,6 +48,7 @@ OPTIMIZATIONS: tuple[Pass, ...] = (
         run=clean_graph,
         ensures=(has_dead_nodes, has_inverse_transposes),
     ),
+    Pass(name="flatten", run=flatten_into_weights, requires=(has_inverse_transposes,)),
     Pass(
         name="fold",
         run=fold_affine,

@@ -57,6 +57,8 @@ class LiveCapture:
         examples: Example inputs in the order of the signature.
         signature: Names, dtypes, dims.
         call: How a script calls the user's module.
+        input_turns: For each input the permutation that makes it what the user's module takes, or None; empty where no
+            input is turned.
     """
 
     program_path: Path
@@ -66,6 +68,7 @@ class LiveCapture:
     examples: tuple[Tensor, ...]
     signature: Signature
     call: ScriptCall
+    input_turns: tuple[tuple[int, ...] | None, ...] = ()
 
 
 def keep_live(context: MutableMapping[str, object], live: LiveCapture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ from edgeconv.formats.handler import Session
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv.validation.compare import OutputComparison
+from edgeconv.validation.layouts import LayoutBridge
 from edgeconv.validation.reference import Case, Reference, read_reference
 from edgeconv.validation.verdict import Verdict
 
@@ -59,10 +61,12 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
     """
     handler = load_handler(format_id)
     comparisons = {spec.name: _compare(reference, spec) for spec in reference.signature.outputs}
-    problems = compare_signatures(reference.signature, handler.read_signature(path))
+    declared = handler.read_signature(path)
+    bridge = LayoutBridge.between(reference.signature, declared)
+    problems = compare_signatures(bridge.expected, declared)
     try:
         with handler.open(path) as session:
-            problems += _run(session, reference, comparisons)
+            problems += _run(_Runner(session, bridge), reference, comparisons)
     except (MissingDependencyError, UnsafeInputError):
         raise
     except EdgeconvError as error:
@@ -91,8 +95,19 @@ def _compare(reference: Reference, spec: TensorSpec) -> OutputComparison:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """An opened artifact that takes and gives what the model does, whatever the layout of its images is."""
+
+    session: Session
+    bridge: LayoutBridge
+
+    def run(self, case: Case) -> dict[str, Array]:
+        return self.bridge.run(self.session, case.inputs())
+
+
 def _run(
-    session: Session, reference: Reference, comparisons: dict[str, OutputComparison]
+    session: _Runner, reference: Reference, comparisons: dict[str, OutputComparison]
 ) -> list[str]:
     """Run all cases; returns what is wrong besides the values."""
     if not reference.cases:
@@ -112,9 +127,9 @@ def _shorten(problems: list[str]) -> list[str]:
     return [problems[0], f"{len(problems) - 1} more problems like this"]
 
 
-def _run_case(session: Session, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:
+def _run_case(session: _Runner, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:
     try:
-        got = session.run(case.inputs()).outputs
+        got = session.run(case)
     except EdgeconvError as error:
         return [f"case '{case.name}' {dict(case.sizes) or ''} does not run: {_one_line(error)}"]
     wanted = case.outputs()
@@ -124,10 +139,10 @@ def _run_case(session: Session, case: Case, comparisons: dict[str, OutputCompari
     return [f"output '{name}' is missing" for name in comparisons if name not in got]
 
 
-def _find_exchanged(session: Session, reference: Reference, failed: list[str]) -> list[str]:
+def _find_exchanged(session: _Runner, reference: Reference, failed: list[str]) -> list[str]:
     """Outputs that hold what others should hold."""
     case = reference.cases[0]
-    got, wanted = session.run(case.inputs()).outputs, case.outputs()
+    got, wanted = session.run(case), case.outputs()
     return [
         f"output '{name}' holds what '{other}' should hold"
         for name in failed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,21 +35,42 @@ class Deep(nn.Module):
         return scores
 
 
-def test_the_floor_is_the_distance_to_float64(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = Deep()
-    reference, _ = _capture(net, tmp_path, torch.randn(3, 64))
-    assert reference.noise_source == "float64"
-    wide, found = Deep().double(), 0.0
-    wide.load_state_dict({name: w.double() for name, w in net.state_dict().items()})
+class Sensitive(nn.Module):
+    """Its outputs' rounding is multiplied for inputs that have a large value, which normal noise has by chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(64, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.mix(x)
+        loud: Tensor = (scores * torch.exp(4 * x.amax())).sin()
+        return loud
+
+
+def _distances(net: nn.Module, reference: Reference) -> list[float]:
+    """How far each case is from float64."""
+    wide, found = copy.deepcopy(net).double(), []
     for case in reference.cases:
         x = torch.from_numpy(case.inputs()["x"]).double()
         with torch.no_grad():
             exact = wide(x)
         distance = (exact - torch.from_numpy(case.outputs()["output"]).double()).abs().max()
-        found = max(found, float(distance))
-    assert 0 < reference.noise_floor["output"] <= found
-    assert reference.noise_floor["output"] > found / 10
+        found.append(float(distance))
+    return found
+
+
+@pytest.mark.parametrize("make", [Deep, Sensitive])
+def test_the_floor_is_the_largest_distance_to_float64(
+    tmp_path: Path, make: Callable[[], nn.Module]
+) -> None:
+    torch.manual_seed(0)
+    net = make()
+    reference, _ = _capture(net, tmp_path, torch.rand(3, 64) - 0.5)
+    assert reference.noise_source == "float64"
+    found = _distances(net, reference)
+    assert min(found) > 0
+    assert reference.noise_floor["output"] == pytest.approx(max(found))
 
 
 class Best(nn.Module):

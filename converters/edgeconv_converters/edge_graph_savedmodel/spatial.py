@@ -46,9 +46,13 @@ def _dilations(node: Node, axes: str = "hw") -> list[int]:
     return [1, *(node.integer(f"dilation_{axis}_factor") for axis in axes), 1]
 
 
-def _finish(call: Call, result: tf.Tensor) -> tf.Tensor:
+def _finish(call: Call, result: tf.Tensor, *, is_grouped: bool = False) -> tf.Tensor:
     bias = call.optional(2)
-    if bias is not None:
+    if bias is not None and is_grouped:
+        # TensorFlow's optimizer joins a convolution and its bias, and the joint kernel knows no groups unless oneDNN
+        # has it ("Fused conv implementation does not support grouped convolutions"); a sum is only joined for oneDNN.
+        result = tf.add(result, bias)
+    elif bias is not None:
         result = tf.nn.bias_add(result, bias)
     return activate(call.node, result)
 
@@ -63,7 +67,8 @@ def _conv_2d(call: Call) -> tf.Tensor:
         padding=node.text("padding"),
         dilations=_dilations(node),
     )
-    return _finish(call, result)
+    is_grouped = call.input(0).shape[-1] != call.input(1).shape[2]
+    return _finish(call, result, is_grouped=is_grouped)
 
 
 def _needs_grouped(node: Node) -> bool:

@@ -15,6 +15,7 @@ from edgeconv.passes.legalize import legalize
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv_converters.edge_graph_tflite.assemble import assemble
+from edgeconv_converters.edge_graph_tflite.delegated import prefer_delegated
 from edgeconv_converters.edge_graph_tflite.kernels import TFLITE
 from edgeconv_converters.edge_graph_tflite.writer import Model, write_model
 
@@ -46,6 +47,7 @@ def write_graph_as_tflite(graph: Graph, job: Job) -> JobResult:
     """
     signature = job.signature or _signature_of(graph)
     warnings = legalize(graph, TFLITE)
+    prefer_delegated(graph)
     programs = assemble(
         graph,
         [spec.name for spec in signature.inputs],

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from edgeconv.data import Data
@@ -21,21 +21,18 @@ from edgeconv.errors import OutputError
 from edgeconv.formats.record import RECORD_NAME, write_record
 from edgeconv.formats.torch_files import torch_file
 from edgeconv.plugin.live import LiveCapture, ScriptCall, keep_live
-from edgeconv.signature import Signature
-from edgeconv.validation.samples import read_samples
+from edgeconv.signature import Layout, Signature
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
-from edgeconv_converters.torch_export.export import Exported, ExportRequest, export_program
+from edgeconv_converters.torch_export.export import Exported
 from edgeconv_converters.torch_export.flatten import (
     Bound,
-    FlatModule,
-    OutputPlan,
     bind_inputs,
     flatten_outputs,
-    make_flat_module,
+    turn_tensors,
 )
-from edgeconv_converters.torch_export.loaded import Signed
+from edgeconv_converters.torch_export.layout import Subject, export_in_layout, read_turned
 from edgeconv_converters.torch_export.observe import check_repeatable, run_raw
 from edgeconv_converters.torch_export.prepare import (
     check_weights,
@@ -66,6 +63,7 @@ class CaptureSettings:
         sources: Digests of the files the model was made from.
         is_owned: Whether nobody else holds the module, so that it need not be left as it is.
         output_names: What to call the outputs, where the module's source has names for just as many.
+        layout: The layout that images are to go in and come out in; the module's own if None.
     """
 
     name: str
@@ -76,6 +74,7 @@ class CaptureSettings:
     sources: tuple[str, ...] = ()
     is_owned: bool = False
     output_names: tuple[str, ...] = ()
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,24 +152,16 @@ def _capture(
     settings.output.mkdir(parents=True, exist_ok=True)
     first = run_raw(module, bound, settings.seed)
     plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
-    flat = make_flat_module(module, bound, plan)
-    outputs = check_repeatable(flat, bound, settings.seed)
-    script = module if isinstance(module, Signed) and module.is_script else None
-    request = ExportRequest(
-        module=flat if script is None else make_flat_module(script.hidden(), bound, plan),
-        is_script=script is not None,
-        examples=bound.tensors,
-        names=bound.names,
-        shapes=shapes.shapes,
-        dims=shapes.dims,
-        bounded=shapes.bounded,
-    )
-    exported = export_program(request)
-    trial = _side_by_side(flat, exported, request, plan, settings.seed)
-    _run_trial(trial, bound, outputs, settings)
+    subject = Subject(module=module, bound=bound, plan=plan, shapes=shapes)
+    outputs = check_repeatable(subject.flat(), bound, settings.seed)
+    subject, exported = export_in_layout(subject, settings.layout)
+    trial = _side_by_side(subject, exported, settings.seed)
+    trial.run_example(subject.bound.tensors, turn_tensors(outputs, subject.turns.outputs))
+    _run_trial(trial, subject, settings)
     signature = _describe(exported, trial)
-    call = describe_call(module, bound, plan, first)
+    call = describe_call(module, bound, plan, first, subject.turns)
     live = _make_live(settings, trial, exported, signature, call)
+    live.input_turns = subject.turns.inputs
     notes = _write(exported.program, trial, signature, settings)
     if context is not None:
         keep_live(context, live)
@@ -185,15 +176,14 @@ def _capture(
     )
 
 
-def _side_by_side(
-    flat: FlatModule, exported: Exported, request: ExportRequest, plan: OutputPlan, seed: int
-) -> Trial:
+def _side_by_side(subject: Subject, exported: Exported, seed: int) -> Trial:
     """Module and program, ready to be run on case after case."""
+    request = subject.request()
     return Trial(
-        module=flat,
+        module=subject.flat(),
         program=None if exported.program is None else exported.program.module(),
         signature=replace(request.signature(), dims=exported.dims),
-        output_names=plan.names,
+        output_names=subject.plan.names,
         bounded=request.bounded,
         seed=seed,
     )
@@ -230,13 +220,11 @@ def _make_live(
     )
 
 
-def _run_trial(
-    trial: Trial, bound: Bound, outputs: tuple[Tensor, ...], settings: CaptureSettings
-) -> None:
-    trial.run_example(bound.tensors, outputs)
+def _run_trial(trial: Trial, subject: Subject, settings: CaptureSettings) -> None:
     trial.run_noise()
     if settings.samples is not None:
-        trial.run_samples(read_samples(settings.samples, trial.signature))
+        turns = subject.turns.inputs
+        trial.run_samples(read_turned(settings.samples, trial.signature, turns))
     trial.run_sizes()
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import OutputKind
 
 from edgeconv.errors import CaptureError, ConversionError
 from edgeconv.lowering.sizes import size_from_torch, symbol_names
-from edgeconv.signature import Signature, TensorSpec
+from edgeconv.signature import Layout, Signature, TensorSpec
 from edgeconv.validation.shapes import Observed, infer_shape
 from edgeconv_converters.torch_export.arrays import dtype_of
+from edgeconv_converters.torch_export.images import find_layouts, user_outputs
 
 __all__ = ["describe_program", "describe_runs"]
 
@@ -20,20 +21,14 @@ __all__ = ["describe_program", "describe_runs"]
 def describe_program(
     program: ExportedProgram, inputs: Signature, output_names: Sequence[str]
 ) -> Signature:
-    """Add the outputs, their shapes as the program's symbols give them.
+    """Add the outputs, their shapes as the program's symbols give them, and the layouts of images.
 
     Raises:
         CaptureError: The shape of an output depends on the values of tensors.
     """
     symbols = symbol_names(program, inputs)
-    kinds = [spec.kind for spec in program.graph_signature.output_specs]
-    nodes = [
-        node
-        for node, kind in zip(program.graph.output_node().args[0], kinds, strict=True)
-        if kind == OutputKind.USER_OUTPUT
-    ]
     outputs = []
-    for name, node in zip(output_names, nodes, strict=True):
+    for name, node in zip(output_names, user_outputs(program), strict=True):
         value = node.meta["val"]
         try:
             shape = tuple(size_from_torch(size, symbols) for size in value.shape)
@@ -45,7 +40,16 @@ def describe_program(
                 details=[error.message],
             ) from error
         outputs.append(TensorSpec(name=name, dtype=dtype_of(value), shape=shape))
-    return Signature(inputs=inputs.inputs, outputs=tuple(outputs), dims=inputs.dims)
+    taken, given = find_layouts(program)
+    return Signature(
+        inputs=_with_layouts(inputs.inputs, taken),
+        outputs=_with_layouts(outputs, given),
+        dims=inputs.dims,
+    )
+
+
+def _with_layouts(specs: Sequence[TensorSpec], found: Sequence[Layout]) -> tuple[TensorSpec, ...]:
+    return tuple(replace(spec, layout=layout) for spec, layout in zip(specs, found, strict=True))
 
 
 def describe_runs(

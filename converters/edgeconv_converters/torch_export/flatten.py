@@ -32,12 +32,15 @@ __all__ = [
     "Bound",
     "FlatModule",
     "OutputPlan",
+    "Turn",
+    "Turns",
     "bind_inputs",
     "describe_forward",
     "flatten_outputs",
     "make_flat_module",
     "parameter_names",
     "required_names",
+    "turn_tensors",
 ]
 
 Path: TypeAlias = tuple[str, ...]
@@ -95,6 +98,25 @@ class OutputPlan:
         if len(names) != len(self.names):
             return self
         return dataclasses.replace(self, names=tuple(names))
+
+
+Turn: TypeAlias = "tuple[int, ...] | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """How images are turned between what the flat module takes and gives and what the user's module does.
+
+    Attributes:
+        inputs: One permutation for each flat input, or None; nothing at all where no input is turned.
+        outputs: The same for the outputs.
+    """
+
+    inputs: tuple[Turn, ...] = ()
+    outputs: tuple[Turn, ...] = ()
+
+
+_NO_TURNS = Turns()
 
 
 def parameter_names(module: nn.Module) -> list[str]:
@@ -318,13 +340,17 @@ class FlatModule(nn.Module):
         module: The user's module; it is the only child, under the name `module`.
         bound: How to build the arguments of its `forward`.
         outputs: Which of its outputs to return, in which order.
+        turns: How images are turned on their way in and out.
     """
 
-    def __init__(self, module: nn.Module, bound: Bound, outputs: OutputPlan) -> None:
+    def __init__(
+        self, module: nn.Module, bound: Bound, outputs: OutputPlan, turns: Turns = _NO_TURNS
+    ) -> None:
         super().__init__()
         self.module = module
         self._bound = bound
         self._paths = outputs.paths
+        self._turns = turns
 
     def run(self, flat: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The outputs for flat inputs.
@@ -332,7 +358,7 @@ class FlatModule(nn.Module):
         Raises:
             InvalidInputError: The model returned tensors in other places than it did for the example.
         """
-        args, kwargs = self._bound.rebuild(flat)
+        args, kwargs = self._bound.rebuild(turn_tensors(flat, self._turns.inputs))
         found = {
             path: leaf
             for path, leaf in _walk(self.module(*args, **kwargs), ())
@@ -347,10 +373,20 @@ class FlatModule(nn.Module):
                 why=f"{sorted(found)} instead of {sorted(self._paths)}",
                 hint="return the same structure for every input",
             )
-        return tuple(found.values())
+        return turn_tensors(tuple(found.values()), self._turns.outputs)
 
 
-def make_flat_module(module: nn.Module, bound: Bound, outputs: OutputPlan) -> FlatModule:
+def turn_tensors(tensors: Sequence[Tensor], turns: Sequence[Turn]) -> tuple[Tensor, ...]:
+    """Permute the axes of those tensors that have a turn; no turns at all turn nothing."""
+    if not turns:
+        return tuple(tensors)
+    pairs = zip(tensors, turns, strict=True)
+    return tuple(tensor if turn is None else tensor.permute(turn) for tensor, turn in pairs)
+
+
+def make_flat_module(
+    module: nn.Module, bound: Bound, outputs: OutputPlan, turns: Turns = _NO_TURNS
+) -> FlatModule:
     """A `FlatModule` whose `forward` has parameters named as the inputs are.
 
     torch.export and TorchScript name the inputs of what they write after `forward`'s parameters, and both read
@@ -365,4 +401,4 @@ def make_flat_module(module: nn.Module, bound: Bound, outputs: OutputPlan) -> Fl
     signature = inspect.Signature([inspect.Parameter(name, kind) for name in names])
     forward.__signature__ = signature  # type: ignore[attr-defined]
     specific = type("FlatModule", (FlatModule,), {"forward": forward})
-    return cast("FlatModule", specific(module, bound, outputs))
+    return cast("FlatModule", specific(module, bound, outputs, turns))

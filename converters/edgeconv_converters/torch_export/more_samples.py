@@ -10,8 +10,8 @@ from edgeconv.data import Data
 from edgeconv.errors import UsageError
 from edgeconv.plugin.live import find_live
 from edgeconv.validation.reference import Reference, read_reference
-from edgeconv.validation.samples import read_samples
 from edgeconv_converters.torch_export.bundle import write_reference
+from edgeconv_converters.torch_export.layout import read_turned
 from edgeconv_converters.torch_export.trial import Trial
 
 __all__ = ["add_samples"]
@@ -48,7 +48,7 @@ def add_samples(
         seed=before.seed,
     )
     known = sum(case.kind == "sample" for case in before.cases)
-    trial.run_samples(read_samples(data, live.signature), first=known)
+    trial.run_samples(read_turned(data, live.signature, live.input_turns), first=known)
     write_reference(output, trial, live.signature, live.program)
     _join(before, read_reference(output), output)
     return output

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from edgeconv.plugin.live import ScriptCall
-from edgeconv_converters.torch_export.flatten import Bound, OutputPlan, Path
+from edgeconv_converters.torch_export.flatten import Bound, OutputPlan, Path, Turn, Turns
 from edgeconv_converters.torch_export.loaded import Signed
 
 __all__ = ["describe_call"]
@@ -32,7 +32,7 @@ class _Name:
 
 
 def describe_call(
-    module: nn.Module, bound: Bound, plan: OutputPlan, returned: object
+    module: nn.Module, bound: Bound, plan: OutputPlan, returned: object, turns: Turns
 ) -> ScriptCall:
     """How a script calls a module.
 
@@ -41,10 +41,11 @@ def describe_call(
         bound: Its inputs.
         plan: Its outputs.
         returned: What one run of it returned.
+        turns: How images are turned on their way in and out.
     """
     forward, problem = "", ""
     try:
-        forward = _write_forward(bound, plan, returned)
+        forward = _write_forward(bound, plan, returned, turns)
     except _UnwritableError as error:
         problem = str(error)
     return ScriptCall(
@@ -62,20 +63,26 @@ def _loaded(module: nn.Module) -> nn.Module:
     return module
 
 
-def _write_forward(bound: Bound, plan: OutputPlan, returned: object) -> str:
-    args, kwargs = bound.rebuild([_Name(name) for name in bound.names])
+def _write_forward(bound: Bound, plan: OutputPlan, returned: object, turns: Turns) -> str:
+    inputs = zip(bound.names, turns.inputs or [None] * len(bound.names), strict=True)
+    args, kwargs = bound.rebuild([_Name(f"{name}{_write_turn(turn)}") for name, turn in inputs])
     given = [_write_value(value) for value in args]
     given += [f"{name}={_write_value(value)}" for name, value in kwargs.items()]
     result = "result"
     while result in bound.names:
         result += "_"
-    items = [result + _write_path(returned, path) for path in plan.paths]
+    outputs = zip(plan.paths, turns.outputs or [None] * len(plan.paths), strict=True)
+    items = [f"{result}{_write_path(returned, path)}{_write_turn(turn)}" for path, turn in outputs]
     parameters = ", ".join(f"{name}: Tensor" for name in bound.names)
     return (
         f"def forward(self, {parameters}):\n"
         f"    {result} = self.module({', '.join(given)})\n"
         f"    return {items[0] if plan.paths == ((),) else _write_tuple(items)}\n"
     )
+
+
+def _write_turn(turn: Turn) -> str:
+    return "" if turn is None else f".permute({list(turn)})"
 
 
 def _write_value(value: object) -> str:

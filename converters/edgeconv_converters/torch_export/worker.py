@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.signature import InputSpec
+from edgeconv.signature import InputSpec, Layout
 from edgeconv.source import ModelSource
 from edgeconv_converters.torch_export.binding import bind_source
 from edgeconv_converters.torch_export.build import build_source
@@ -24,7 +24,8 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     """Capture the model of `options["source"]` into the folder `output`.
 
     Args:
-        request: The JSON of a `Job`; options: `source`, `inputs`, `trust`; input: `samples`, if there are any.
+        request: The JSON of a `Job`; options: `source`, `inputs`, `trust`, `layout`; input: `samples`, if there are
+            any.
         context: Of the worker; the live module is left there for later steps.
 
     Raises:
@@ -51,6 +52,7 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         sources=tuple(str(cast("dict[str, Json]", item)["sha256"]) for item in files),
         is_owned=True,
         output_names=built.output_names,
+        layout=Layout(str(layout)) if (layout := job.options.get("layout")) else None,
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
     read = dependencies.to_json(source.path, source.weights)
