@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: install demo test lint types layers check benchmark scoreboard clean
+.PHONY: install demo test lint types layers check benchmark scoreboard opinfo clean
 
 install: $(READY)
 
@@ -51,6 +51,10 @@ ZOO ?= ../shared/zoo
 scoreboard: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
 	$(BIN)/python -m benchmarks.scoreboard $(ZOO) $(ANEW)
+
+# PyTorch's own OpInfo samples through both of our writers; goes on where it was stopped.
+opinfo: $(READY)
+	$(BIN)/python -m benchmarks.opinfo
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
