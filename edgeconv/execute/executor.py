@@ -19,6 +19,7 @@ from edgeconv.execute.memory import MemoryMeter
 from edgeconv.execute.observation import observe
 from edgeconv.execute.records import GoalOutcome, Listener, Outcome
 from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.retiring import Retiring
 from edgeconv.execute.route import Shared, describe
 from edgeconv.execute.runner import Lane, Runner
 from edgeconv.execute.steps import Steps
@@ -224,7 +225,7 @@ class _Run:
         warming: Warming,
         output: OutputFolder,
     ) -> dict[str, GoalOutcome]:
-        shared = self._share(captured, steps, warming)
+        shared = self._share(captured, steps, warming, plans)
         goals = {
             goal: Goal(
                 goal,
@@ -244,7 +245,9 @@ class _Run:
                 steps.stop()  # before the threads are waited for
                 raise
 
-    def _share(self, captured: Capture, steps: Steps, warming: Warming) -> Shared:
+    def _share(
+        self, captured: Capture, steps: Steps, warming: Warming, plans: Mapping[str, Plan]
+    ) -> Shared:
         spec, request = self._capturing, self._request
         return Shared(
             request=request,
@@ -261,6 +264,7 @@ class _Run:
                 "source_digest": captured.source_digest,
             },
             warm=warming.prepare,
+            retiring=Retiring(steps.runner, self._verifiers, plans),
         )
 
     def _lost_with(self, captured: Capture) -> Losses:

@@ -11,6 +11,7 @@ from edgeconv.errors import EdgeconvError, FailureKind, OutputError, StepError, 
 from edgeconv.execute.capture import Capture, send_live
 from edgeconv.execute.losses import Losses, Once
 from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.retiring import Retiring
 from edgeconv.execute.runner import Lane
 from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import Verifier
@@ -42,6 +43,7 @@ class Shared:
         verifiers: By format id.
         metadata: Stored inside artifacts.
         warm: Makes the lanes ready that a route will use after its step of some index.
+        retiring: Ends the lanes that nobody needs any more.
     """
 
     request: ConversionRequest
@@ -54,6 +56,7 @@ class Shared:
     verifiers: Mapping[str, Verifier]
     metadata: Mapping[str, str]
     warm: Callable[[Plan, int], None]
+    retiring: Retiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
