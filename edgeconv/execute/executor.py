@@ -211,7 +211,14 @@ class _Run:
         try:
             if self._capturing is not None:
                 spec = self._capturing
-                return capture(spec, self._request, steps, version=_version(), on_miss=warm)
+                return capture(
+                    spec,
+                    self._request,
+                    steps,
+                    version=_version(),
+                    needs_file=any(_reads_program_file(plan, spec.id) for plan in plans.values()),
+                    on_miss=warm,
+                )
             verifier = self._verifiers[self._request.source_format]
             return observe(self._request, verifier, steps, on_miss=warm)
         except EdgeconvError as error:
@@ -277,6 +284,13 @@ class _Run:
                 if _CAPTURED in (spec.source, spec.target):
                     losses.add(spec.id, reason)
         return losses
+
+
+def _reads_program_file(plan: Plan, capture_id: str) -> bool:
+    """Whether a route delivers the captured program, or reads it from its file."""
+    if not plan.steps or plan.steps[0].id != capture_id:
+        return False
+    return len(plan.steps) == 1 or not plan.steps[1].takes_live
 
 
 def _check_runtime(purpose: str, verifier: Verifier) -> None:
