@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeconv.formats.companion import files_of
 from edgeconv.signature import Signature
 
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array
 
-__all__ = ["Artifact", "digest_path", "measure_size"]
+__all__ = ["Artifact", "digest_file", "digest_path", "measure_size"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -25,7 +26,7 @@ class Artifact:
     Attributes:
         name: The model's name.
         format: Format id, for example `tflite`.
-        path: The file, or the folder of a SavedModel.
+        path: The file, or the folder of a SavedModel; the weights of an ONNX model over 2 GB are in `<path>.data`.
         digest: SHA-256 of the content, hexadecimal.
         signature: Inputs and outputs by name.
         precision: `float32`, or the recipe it was quantized with.
@@ -95,22 +96,37 @@ class Artifact:
             return session.run(inputs).outputs
 
 
-def digest_path(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their relative names."""
-    total = hashlib.sha256()
+def digest_path(path: Path, digest_one: Callable[[Path], str] | None = None) -> str:
+    """SHA-256 of a file, with that of the file beside it that holds its weights; or of all files of a folder by name.
+
+    Args:
+        path: The artifact.
+        digest_one: Gives the digest of a single file; reads it unless given.
+    """
+    digest_one = digest_one or digest_file
     if path.is_dir():
+        total = hashlib.sha256()
         for item in sorted(p for p in path.rglob("*") if p.is_file()):
             total.update(item.relative_to(path).as_posix().encode() + b"\0")
-            total.update(bytes.fromhex(digest_path(item)))
+            total.update(bytes.fromhex(digest_one(item)))
         return total.hexdigest()
+    digests = [digest_one(item) for item in files_of(path)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
+
+
+def measure_size(path: Path) -> int:
+    """Bytes of a file, with the one beside it that holds its weights, or of all files of a folder."""
+    if path.is_dir():
+        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    return sum(item.stat().st_size for item in files_of(path))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a single file."""
+    total = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             total.update(chunk)
     return total.hexdigest()
-
-
-def measure_size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    if path.is_dir():
-        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-    return path.stat().st_size

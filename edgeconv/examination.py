@@ -156,7 +156,14 @@ class _Bench:
             _check_runtime(find_format(source))
             return observe(self.request, VERIFIERS[source], self.steps, on_miss=_nothing)
         spec = self.planner.best(_MODULE, _PROGRAM).steps[0]
-        return capture(spec, self.request, self.steps, version=edgeconv_version(), on_miss=_nothing)
+        return capture(
+            spec,
+            self.request,
+            self.steps,
+            version=edgeconv_version(),
+            needs_file=True,
+            on_miss=_nothing,
+        )
 
     def lower(self, captured: Capture) -> Path:
         if captured.program is None:

@@ -31,6 +31,7 @@ class Capture:
     Attributes:
         head: Where routes begin: all that the capture wrote, or the user's own file.
         program: The exported program; None if PyTorch refused the model.
+        is_saved: Whether the program is a file; otherwise it is to be had from `live` alone.
         reference: Samples and the model's outputs for them.
         signature: Names, dtypes, dims.
         source_digest: SHA-256 over what the model was made from.
@@ -41,6 +42,7 @@ class Capture:
 
     head: Material
     program: Material | None
+    is_saved: bool
     reference: Material
     signature: Signature
     source_digest: str
@@ -68,6 +70,11 @@ class LiveModel:
         self._recapture = recapture
         self._current = current
         self._guard = threading.Lock()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a process has the model now."""
+        return self._current is not None
 
     def run(self, work: Work, task_for: Callable[[Path, int | None], Task]) -> Reply:
         """Run one task.
@@ -97,6 +104,7 @@ def capture(
     steps: Steps,
     *,
     version: str,
+    needs_file: bool,
     on_miss: Callable[[], None],
 ) -> Capture:
     """Capture the model, or take the capture that the request brings.
@@ -106,12 +114,15 @@ def capture(
         request: The run.
         steps: Does the step.
         version: Of edgeconv, to be stored in the program.
+        needs_file: Whether somebody will read the program from a file; it can still be written later.
         on_miss: Called before anything is computed.
 
     Raises:
         EdgeconvError: The model cannot be captured.
     """
     work = _capture_work(spec, request, steps, version)
+    if not needs_file:
+        work = replace(work, options={**work.options, "save_program": False})
     if request.captured is not None:
         folder = request.captured.output
         digest = steps.digest(folder)
@@ -131,12 +142,15 @@ def capture(
     return _read(done, steps, live, work, request.reference)
 
 
-def send_live(live: LiveModel, steps: Steps) -> Callable[[Work, Job], Reply]:
-    """How work that needs the module itself reaches the process that holds it."""
+def send_live(
+    live: LiveModel, steps: Steps, *, takes_program: bool = False
+) -> Callable[[Work, Job], Reply]:
+    """How work that needs the module itself, or its program, reaches the process that holds it."""
 
     def send(work: Work, job: Job) -> Reply:
         def task_for(folder: Path, generation: int | None) -> Task:
-            here = replace(job, inputs={**job.inputs, "source": folder})
+            source = folder / _PROGRAM if takes_program else folder
+            here = replace(job, inputs={**job.inputs, "source": source})
             return steps.task(work, here, generation)
 
         return live.run(work, task_for)
@@ -157,7 +171,6 @@ def _capture_work(
         inputs=samples_of(request, steps),
         options=request.capture_options,
         metadata={"edgeconv_version": version},
-        needs_module=False,
         # What the user wrote may be relative to the folder edgeconv was called in.
         depends_on={"folder": str(Path.cwd())},
     )
@@ -182,13 +195,14 @@ def samples_of(request: ConversionRequest, steps: Steps) -> dict[str, Material]:
 
 def _read(done: Done, steps: Steps, live: LiveModel, work: Work, reference: Path | None) -> Capture:
     folder = cast("Material", done.material)
-    program = folder.path / _PROGRAM
     details = done.result.details
     refused = details.get("export_error")
+    program = _program(folder, steps, is_refused=refused is not None)
     try:
         return Capture(
             head=folder,
-            program=_material(program, steps) if program.exists() else None,
+            program=program,
+            is_saved=program is not None and program.path.exists(),
             reference=_material(reference or folder.path / _REFERENCE, steps),
             signature=Signature.from_json(cast("dict[str, object]", details["signature"])),
             source_digest=str(details["source_digest"]),
@@ -199,6 +213,14 @@ def _read(done: Done, steps: Steps, live: LiveModel, work: Work, reference: Path
     except (KeyError, TypeError, ValueError, OSError) as error:
         why = f"what it left is not a capture: {type(error).__name__}: {error}"
         raise failure(FailureKind.INTERNAL, f"{work.title} failed", why=why) from error
+
+
+def _program(folder: Material, steps: Steps, *, is_refused: bool) -> Material | None:
+    """The program's file; one that was not written is what the whole capture is."""
+    path = folder.path / _PROGRAM
+    if path.exists():
+        return _material(path, steps)
+    return None if is_refused else Material(path=path, digest=folder.digest)
 
 
 def _material(path: Path, steps: Steps) -> Material:

@@ -16,8 +16,9 @@ import psutil
 from edgeconv.errors import OutputError
 from edgeconv.execute.ownership import is_our_rejection, is_ours
 from edgeconv.formats import Format
+from edgeconv.formats.companion import companion
 from edgeconv.plugin.job import Json
-from edgeconv.store.files import copy, remove
+from edgeconv.store.files import copy, move, remove
 
 __all__ = ["OutputFolder"]
 
@@ -160,7 +161,7 @@ class OutputFolder:
             if target.is_dir():
                 with suppress(FileNotFoundError):  # another run was faster
                     target.rename(old)
-            aside.replace(target)
+            move(aside, target)
         except OSError:
             if old.exists() and not target.exists():
                 old.rename(target)
@@ -181,6 +182,9 @@ class OutputFolder:
 
 def _why_foreign(target: Path, known: Format) -> str:
     """Why what has the name of an artifact may not be replaced; empty if it may."""
+    second = companion(target)
+    if not known.is_directory and (second.exists() or second.is_symlink()) and not is_ours(second):
+        return f"'{second.name}' exists already, and edgeconv did not make it"
     if not target.exists() and not target.is_symlink():
         return ""
     if target.is_dir() != known.is_directory:

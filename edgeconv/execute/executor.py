@@ -19,6 +19,7 @@ from edgeconv.execute.memory import MemoryMeter
 from edgeconv.execute.observation import observe
 from edgeconv.execute.records import GoalOutcome, Listener, Outcome
 from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.retiring import Retiring
 from edgeconv.execute.route import Shared, describe
 from edgeconv.execute.runner import Lane, Runner
 from edgeconv.execute.steps import Steps
@@ -210,7 +211,14 @@ class _Run:
         try:
             if self._capturing is not None:
                 spec = self._capturing
-                return capture(spec, self._request, steps, version=_version(), on_miss=warm)
+                return capture(
+                    spec,
+                    self._request,
+                    steps,
+                    version=_version(),
+                    needs_file=any(_reads_program_file(plan, spec.id) for plan in plans.values()),
+                    on_miss=warm,
+                )
             verifier = self._verifiers[self._request.source_format]
             return observe(self._request, verifier, steps, on_miss=warm)
         except EdgeconvError as error:
@@ -224,7 +232,7 @@ class _Run:
         warming: Warming,
         output: OutputFolder,
     ) -> dict[str, GoalOutcome]:
-        shared = self._share(captured, steps, warming)
+        shared = self._share(captured, steps, warming, plans)
         goals = {
             goal: Goal(
                 goal,
@@ -244,7 +252,9 @@ class _Run:
                 steps.stop()  # before the threads are waited for
                 raise
 
-    def _share(self, captured: Capture, steps: Steps, warming: Warming) -> Shared:
+    def _share(
+        self, captured: Capture, steps: Steps, warming: Warming, plans: Mapping[str, Plan]
+    ) -> Shared:
         spec, request = self._capturing, self._request
         return Shared(
             request=request,
@@ -261,6 +271,7 @@ class _Run:
                 "source_digest": captured.source_digest,
             },
             warm=warming.prepare,
+            retiring=Retiring(steps.runner, self._verifiers, plans),
         )
 
     def _lost_with(self, captured: Capture) -> Losses:
@@ -273,6 +284,13 @@ class _Run:
                 if _CAPTURED in (spec.source, spec.target):
                     losses.add(spec.id, reason)
         return losses
+
+
+def _reads_program_file(plan: Plan, capture_id: str) -> bool:
+    """Whether a route delivers the captured program, or reads it from its file."""
+    if not plan.steps or plan.steps[0].id != capture_id:
+        return False
+    return len(plan.steps) == 1 or not plan.steps[1].takes_live
 
 
 def _check_runtime(purpose: str, verifier: Verifier) -> None:

@@ -74,10 +74,12 @@ class Goal:
                 plan = self._next_plan()
                 if isinstance(plan, EdgeconvError):
                     return self._finish(error=self._final_error(plan))
+                self._shared.retiring.follow(plan)
                 outcome = self._try(plan)
                 if outcome:
                     return outcome
         finally:
+            self._shared.retiring.finish(self._format.id)
             self._shared.steps.gate.arrive()
 
     def _next_plan(self) -> Plan | EdgeconvError:

@@ -50,6 +50,9 @@ class InProcessLane:
                 return Reply(error=error, seconds=time.perf_counter() - started)
             return Reply(result=result, seconds=time.perf_counter() - started)
 
+    def retire(self, lane: Lane) -> None:
+        """Nothing: what is held here belongs to the embedding program."""
+
     def close(self) -> None:
         """Start nothing more; what runs ends by itself."""
         self._is_closed = True
@@ -98,6 +101,10 @@ class LaneRouter:
     def run(self, lane: Lane, task: Task) -> Reply:
         """Run the task where its lane runs."""
         return self._runner(lane).run(lane, task)
+
+    def retire(self, lane: Lane) -> None:
+        """Retire the lane where it runs."""
+        self._runner(lane).retire(lane)
 
     def close(self) -> None:
         """Close all."""

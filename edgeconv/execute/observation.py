@@ -45,6 +45,7 @@ def observe(
     return Capture(
         head=source,
         program=None,
+        is_saved=False,
         reference=Material(path=reference, digest=steps.digest(reference)),
         signature=Signature.from_json(cast("dict[str, object]", details["signature"])),
         source_digest=str(details["source_digest"]),

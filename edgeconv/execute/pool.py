@@ -82,6 +82,18 @@ class WorkerPool:
             reply = self._run(lane, slot, task)
         return Reply(error=_ended(task)) if self._is_closed and reply.error else reply
 
+    def retire(self, lane: Lane) -> None:
+        """End the lane's process, unless it works; the next task gets a new one."""
+        slot = self._slot(lane)
+        if not slot.busy.acquire(blocking=False):
+            return
+        try:
+            if slot.worker:
+                slot.worker.dispose()
+                slot.worker = None
+        finally:
+            slot.busy.release()
+
     def close(self) -> None:
         """End all processes and what they started; tasks that run come back as failed."""
         with self._guard:

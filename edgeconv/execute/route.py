@@ -8,9 +8,10 @@ from typing import cast
 
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError, FailureKind, OutputError, StepError, ValidationError
-from edgeconv.execute.capture import Capture, send_live
+from edgeconv.execute.capture import Capture, LiveModel, send_live
 from edgeconv.execute.losses import Losses, Once
 from edgeconv.execute.request import ConversionRequest
+from edgeconv.execute.retiring import Retiring
 from edgeconv.execute.runner import Lane
 from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import Verifier
@@ -23,6 +24,7 @@ from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Made", "RouteLostError", "Shared", "follow"]
 
+_MODULE = "torch"
 # A runtime that dies of an artifact, or refuses to open it, has judged it; a timeout says nothing about it.
 _JUDGEMENTS = (FailureKind.CRASHED, FailureKind.INVALID_INPUT)
 
@@ -42,6 +44,7 @@ class Shared:
         verifiers: By format id.
         metadata: Stored inside artifacts.
         warm: Makes the lanes ready that a route will use after its step of some index.
+        retiring: Ends the lanes that nobody needs any more.
     """
 
     request: ConversionRequest
@@ -54,6 +57,7 @@ class Shared:
     verifiers: Mapping[str, Verifier]
     metadata: Mapping[str, str]
     warm: Callable[[Plan, int], None]
+    retiring: Retiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +102,30 @@ def follow(plan: Plan, shared: Shared) -> Made:
     for index, spec in enumerate(plan.steps):
         parent = material
         if spec.id == shared.capture_id:
-            material = _take_program(plan, shared)
+            material = _take_program(
+                plan, shared, is_taken_live=_is_taken_live(plan, index, shared)
+            )
         else:
             material = _convert_once(plan, index, material, shared)
     return Made(material=material, parent=parent, verdict=_verify(plan, material, shared))
 
 
-def _take_program(plan: Plan, shared: Shared) -> Material:
+def _is_taken_live(plan: Plan, index: int, shared: Shared) -> bool:
+    """Whether the step after `index` reads the program from memory: where it is in memory, or nowhere else."""
+    captured = shared.captured
+    if index + 1 == len(plan.steps) or not plan.steps[index + 1].takes_live or not captured.live:
+        return False
+    return captured.live.is_there or not captured.is_saved
+
+
+def _take_program(plan: Plan, shared: Shared, *, is_taken_live: bool) -> Material:
     """The captured program; with the metadata in it where it is what is delivered.
 
     The capture does not store it, so that what is made from the program does not depend on it.
     """
     program = cast("Material", shared.captured.program)
+    if not (is_taken_live or shared.captured.is_saved):
+        program = _save_program(plan, shared)
     is_delivered = len(plan.steps) == 1
     if not is_delivered or not shared.verifiers[plan.goal].stamps_capture:
         return program
@@ -126,6 +142,36 @@ def _take_program(plan: Plan, shared: Shared) -> Material:
             why=str(error),
             hint="set EDGECONV_CACHE_DIR to a writable folder with enough space",
         ) from error
+
+
+def _save_program(plan: Plan, shared: Shared) -> Material:
+    """Write the program to a file, once for all routes that need one.
+
+    Raises:
+        RouteLostError: It cannot be written.
+    """
+    spec, live = plan.steps[0], cast("LiveModel", shared.captured.live)
+    work = conversion(spec, (spec.id,), shared.request)
+    work = replace(
+        work,
+        entry=f"{work.entry.partition(':')[0]}:save_program",
+        inputs={"source": cast("Material", shared.captured.program)},
+        signature=shared.captured.signature,
+        metadata={"edgeconv_version": shared.metadata["edgeconv_version"]},
+        lane=shared.capture_lane,
+    )
+    send = send_live(live, shared.steps, takes_program=True)
+    try:
+        done = shared.results.get(
+            (spec.id,),
+            lambda: shared.steps.do(work, send, on_miss=lambda: None),
+            on_wait=shared.steps.gate.arrive,
+        )
+    except OutputError:
+        raise
+    except EdgeconvError as error:
+        raise RouteLostError(error) from error
+    return cast("Material", done.material)
 
 
 def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> Material:
@@ -156,9 +202,10 @@ def _convert(plan: Plan, index: int, source: Material, shared: Shared) -> Done:
     )
     send = None
     live = shared.captured.live
-    if work.needs_module and live is not None:
+    is_module = spec.source == _MODULE
+    if live is not None and (is_module or _is_taken_live(plan, index - 1, shared)):
         work = replace(work, lane=shared.capture_lane)
-        send = send_live(live, shared.steps)
+        send = send_live(live, shared.steps, takes_program=not is_module)
     return shared.steps.do(work, send, on_miss=lambda: shared.warm(plan, index))
 
 

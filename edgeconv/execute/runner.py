@@ -102,6 +102,10 @@ class Runner(Protocol):
         """
         ...
 
+    def retire(self, lane: Lane) -> None:
+        """Free what a lane holds, unless it works; it starts anew where it is needed after all."""
+        ...
+
     def close(self) -> None:
         """End everything at once; tasks that run come back as failed."""
         ...

@@ -45,7 +45,6 @@ class Work:
         options: Options of the step.
         signature: Of the model; None before capture.
         metadata: What to store inside the result.
-        needs_module: Whether it must run in the process that captured the model.
         depends_on: Further facts its result depends on.
         name: The model's name.
         seed: For anything random.
@@ -64,7 +63,6 @@ class Work:
     options: Mapping[str, Json] = field(default_factory=dict)
     signature: Signature | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    needs_module: bool = False
     depends_on: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -160,7 +158,6 @@ def conversion(spec: ConverterSpec, route: tuple[str, ...], request: ConversionR
         code={"version": spec.version, "environment": environment},
         requires=spec.requires,
         options=request.converter_options.get(spec.id, {}),
-        needs_module=spec.source == "torch",
     )
 
 

@@ -33,7 +33,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -46,6 +46,12 @@ _HINTS = {
     "missing_tool": "install the module that is named, beside edgeconv",
     "out_of_memory": "free memory, or convert fewer formats at once with --jobs 1",
 }
+# What a step must have left behind for it to be worth a look through its objects; importing PyTorch leaves as much.
+_MUCH_GARBAGE_BYTES = 350_000_000
+# How much more of files may be mapped before pages are given back, which takes some 50 ms, and how often to look.
+_MANY_FILE_BYTES = 100_000_000
+_LOOK_SECONDS = 0.25
+_MADV_DONTNEED = 4
 _MEMORY_PHRASES = ("can't allocate memory", "out of memory", "std::bad_alloc", "Unable to allocate")
 
 Json = dict[str, object]
@@ -92,7 +98,7 @@ class Worker:
 
     def _answer(self, request: Json) -> None:
         _reset_peak_memory()
-        started = time.perf_counter()
+        held, started = _status_bytes("VmRSS"), time.perf_counter()
         outcome = self._attempt(request)
         outcome |= {
             "id": request["id"],
@@ -102,6 +108,8 @@ class Worker:
         _flush_output()
         self._events.write(json.dumps(outcome) + "\n")
         self._events.flush()
+        if _status_bytes("VmRSS") > held + _MUCH_GARBAGE_BYTES:
+            _free_memory()
 
     def _attempt(self, request: Json) -> Json:
         title = str(request.get("title") or "the step")
@@ -117,6 +125,7 @@ class Worker:
         key = json.dumps(entry)
         if key not in self._loaded:
             self._loaded[key] = _load_entry(entry)
+            gc.freeze()  # what was imported stays: whoever looks for garbage need not look there
         return self._loaded[key]
 
 
@@ -185,6 +194,53 @@ def _flush_output() -> None:
     ctypes.CDLL(None).fflush(None)
 
 
+def _free_memory() -> None:
+    """Give back what a step with large weights left: graphs are cycles, and the C library keeps what it was given."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _forget_library_pages() -> None:
+    """Unmap the pages of libraries that were touched when they were loaded, now and then, as long as the process lives.
+
+    They are 200 to 400 MB for each framework. Most are never needed again, and those that are come back from the file.
+    Several frameworks live side by side in their processes, and without this what they hold of their files would be
+    the most of all that a small model takes.
+    """
+    kept = 0
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        if _status_bytes("RssFile") < kept + _MANY_FILE_BYTES:
+            continue
+        advise = ctypes.CDLL(None).madvise
+        for start, size in _clean_library_pages(Path("/proc/self/smaps").read_text()):
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_DONTNEED)
+        kept = _status_bytes("RssFile")
+
+
+def _clean_library_pages(smaps: str) -> Iterator[tuple[int, int]]:
+    """Start and size of each mapping of a library that nobody writes, and nobody wrote: its file holds the same."""
+    place, is_library = "", False
+    for line in smaps.splitlines():
+        first, *rest = line.split(None, 5)
+        if not first.endswith(":"):
+            place, flags, path = first, rest[0], rest[4] if len(rest) > 4 else ""
+            is_library = flags in ("r-xp", "r--p") and ".so" in path
+        elif is_library and (first, rest[0]) == ("Anonymous:", "0"):
+            start, end = (int(part, 16) for part in place.split("-"))
+            yield start, end - start
+
+
+def _status_bytes(field: str) -> int:
+    """A figure of this process as the kernel tells it; 0 where it does not."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def _reset_peak_memory() -> None:
     """Make the kernel forget the largest resident size so far; it may not let us, and the figure is then too large."""
     with contextlib.suppress(OSError):
@@ -192,11 +248,7 @@ def _reset_peak_memory() -> None:
 
 
 def _peak_memory_bytes() -> int:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _end_with_parent(parent: int) -> None:
@@ -241,6 +293,7 @@ def main(arguments: list[str]) -> None:
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
     worker = Worker(events)
     threading.Thread(target=_read_requests, args=(requests, worker), daemon=True).start()
+    threading.Thread(target=_forget_library_pages, daemon=True).start()
     worker.serve()
     _flush_output()
     os._exit(0)

@@ -13,6 +13,7 @@ from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.declared import new_dim_name, with_layouts
 from edgeconv.formats.handler import Array, RunResult, Session
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
+from edgeconv.formats.onnx_file import Weight, read_onnx, write_onnx
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
@@ -78,7 +79,7 @@ class OnnxHandler:
             InvalidInputError: The file is damaged.
         """
         try:
-            return _declared(_load(path))
+            return _declared(_load(path)[0])
         except ValueError as error:
             raise _damaged(path, error) from error
 
@@ -88,7 +89,7 @@ class OnnxHandler:
         Raises:
             InvalidInputError: The file is damaged.
         """
-        properties = {entry.key: entry.value for entry in _load(path).metadata_props}
+        properties = {entry.key: entry.value for entry in _load(path)[0].metadata_props}
         text = properties.pop(RECORD_NAME, "")
         try:
             return properties | (read_record(text)[1] if text else {})
@@ -102,12 +103,13 @@ class OnnxHandler:
             InvalidInputError: The file is damaged, or has another number of inputs or outputs.
             OSError: It cannot be rewritten; it is as it was.
         """
-        model = _load(path, weights=True)
+        model, weights = _load(path)
         rename_values(model, signature)
         put_record(model, signature, metadata)
         aside = path.with_name(f".{path.name}.stamping")
         try:
-            aside.write_bytes(model.SerializeToString(deterministic=True))
+            # Without its weights it grows by some names: what fitted into one file does so still.
+            write_onnx(aside, model, weights, largest_inline_bytes=2**31 - 1)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
@@ -146,15 +148,13 @@ def _missing(error: ImportError) -> MissingDependencyError:
     )
 
 
-def _load(path: Path, *, weights: bool = False) -> Any:  # noqa: ANN401 - a protocol buffer
+def _load(path: Path) -> tuple[Any, list[Weight | None]]:
+    """The model without the bytes of its large weights, and where these stand."""
     try:
-        import onnx
-        from google.protobuf.message import DecodeError
+        return read_onnx(path)
     except ImportError as error:
         raise _missing(error) from error
-    try:
-        return onnx.load(path, load_external_data=weights)
-    except (DecodeError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
 

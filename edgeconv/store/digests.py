@@ -5,7 +5,6 @@ A second run must not read 400 MB of unchanged weights again to learn that they 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from edgeconv.artifact import digest_path
+from edgeconv.artifact import digest_file, digest_path
 
 __all__ = ["DigestMemo"]
 
@@ -46,13 +45,7 @@ class DigestMemo:
         Raises:
             OSError: It is gone, or cannot be read.
         """
-        if not path.is_dir():
-            return self._digest_file(path, is_ours=is_ours)
-        total = hashlib.sha256()
-        for item in sorted(p for p in path.rglob("*") if p.is_file()):
-            total.update(item.relative_to(path).as_posix().encode() + b"\0")
-            total.update(bytes.fromhex(self._digest_file(item, is_ours=is_ours)))
-        return total.hexdigest()
+        return digest_path(path, lambda item: self._digest_file(item, is_ours=is_ours))
 
     def flush(self) -> None:
         """Keep what is known for the next run; what cannot be kept is computed again."""
@@ -76,7 +69,7 @@ class DigestMemo:
             known = self._entries().get(key)
         if known is not None:
             return known
-        found = digest_path(path)
+        found = digest_file(path)
         if is_ours or time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
             with self._guard:
                 self._entries()[key] = found

@@ -1,4 +1,4 @@
-"""Puts files and folders somewhere else whole or not at all."""
+"""Puts files and folders somewhere else whole or not at all; a file with the second one that belongs to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["copy", "link", "remove"]
+from edgeconv.formats.companion import companion, files_of
+
+__all__ = ["copy", "link", "move", "remove"]
 
 
 def copy(source: Path, target: Path) -> None:
@@ -22,19 +24,41 @@ def link(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file, with the second one that belongs to it, or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+        return
+    for item in (path, companion(path)):
         with suppress(OSError):
-            path.unlink()
+            item.unlink()
+
+
+def move(source: Path, target: Path) -> None:
+    """Put a file, with its second one, or a folder in place of what has the name; on failure what was there may be gone.
+
+    A file that loses its second one on the way is removed first: it would be read with the weights of another model.
+    """
+    second = companion(source)
+    if source.is_dir() or not second.is_file():
+        source.replace(target)
+        if not target.is_dir():
+            with suppress(OSError):
+                companion(target).unlink()
+        return
+    with suppress(FileNotFoundError):
+        target.unlink()
+    second.replace(companion(target))
+    source.replace(target)
 
 
 def _place(source: Path, target: Path, place_file: Callable[[Path, Path], object]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if not source.is_dir():
-            place_file(source, target)
+            for item in files_of(source):
+                # Runtimes refuse weights that other files share by links.
+                how = place_file if item == source else shutil.copyfile
+                how(item, target.with_name(f"{target.name}{item.name[len(source.name) :]}"))
             return
         for folder, _, names in os.walk(source):
             inside = target / Path(folder).relative_to(source)

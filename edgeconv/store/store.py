@@ -1,7 +1,7 @@
 """The store: objects by content, actions by key.
 
 ```
-<root>/objects/ab/<sha256>      a file, or a folder
+<root>/objects/ab/<sha256>      a file, or a folder; the second file of an artifact beside it, as <sha256>.data
 <root>/actions/cd/<key>.json    what an action gave: its result and the object it wrote
 <root>/digests.json             digests of files that were read before
 ```
@@ -29,9 +29,10 @@ from typing import cast
 from filelock import FileLock
 
 from edgeconv.artifact import digest_path, measure_size
+from edgeconv.formats.companion import SUFFIX
 from edgeconv.plugin.job import Json
 from edgeconv.store.digests import DigestMemo
-from edgeconv.store.files import link, remove
+from edgeconv.store.files import link, move, remove
 
 __all__ = ["Cached", "Store", "StoreEntry", "StoreInfo"]
 
@@ -250,7 +251,7 @@ class Store:
         link(output, aside)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            aside.replace(target)
+            move(aside, target)
         finally:
             remove(aside)
 
@@ -300,7 +301,7 @@ class Store:
         """Remove objects that no action names, and what a killed process left aside."""
         named = {c.digest for path in self._action_files() for c in self._read(path.stem)}
         for item in (self._root / "objects").glob("*/*"):
-            if item.name not in named:
+            if item.name.removesuffix(SUFFIX) not in named:
                 remove(item)
         remove(self._root / "aside")
 

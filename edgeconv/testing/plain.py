@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from edgeconv.artifact import digest_path
 from edgeconv.errors import CaptureError, InvalidInputError, UnsupportedOperatorsError
@@ -19,17 +21,29 @@ from edgeconv.execute.verification import Verifier
 from edgeconv.plugin import ConverterSpec, Cost, Job, JobResult, Json
 from edgeconv.validation.verdict import Verdict
 
-__all__ = ["PLAIN_SPECS", "PLAIN_VERIFIERS", "capture", "copy", "fail", "trace", "verify"]
+__all__ = [
+    "PLAIN_SPECS",
+    "PLAIN_VERIFIERS",
+    "capture",
+    "copy",
+    "fail",
+    "lower",
+    "save_program",
+    "trace",
+    "verify",
+]
 
 _MODULE = "edgeconv.testing.plain"
 _LIVE = "edgeconv.testing.live"
+_PROGRAM = "edgeconv.testing.program"
 _SIGNATURE: dict[str, Json] = {"inputs": [], "outputs": [], "dims": []}
 
 
 def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
     """Capture the text file named by the option `file`.
 
-    Options: `refuse` leaves no program, with a reason; `invalid` fails; `seconds` is slept.
+    Options: `refuse` leaves no program, with a reason; `invalid` fails; `seconds` is slept; `save_program` is false where
+    the program is to stay in memory.
     """
     job = Job.from_json(request)
     source = Path(str(job.options["file"]))
@@ -40,8 +54,11 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     (job.output / "reference").mkdir(parents=True)
     (job.output / "reference" / "first-line.txt").write_text(text.splitlines()[0])
     refused = CaptureError("control flow depends on data", details=["model.py:7"])
+    program = f"{text}\n{json.dumps(dict(job.metadata))}"
     if not job.options.get("refuse"):
-        (job.output / "model.pt2").write_text(f"{text}\n{json.dumps(dict(job.metadata))}")
+        context[_PROGRAM] = (str(job.output / "model.pt2"), program)
+    if not job.options.get("refuse") and job.options.get("save_program", True):
+        (job.output / "model.pt2").write_text(program)
     (job.output / "capture.json").write_text(json.dumps(_SIGNATURE))
     context[_LIVE] = str(job.output)
     details: dict[str, Json] = {
@@ -55,6 +72,28 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         else None,
     }
     return JobResult(output=job.output, details=details).to_json()
+
+
+def save_program(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
+    """Write the program that the capture left in this very process."""
+    job = Job.from_json(request)
+    path, text = cast("tuple[str, str]", context.get(_PROGRAM, ("", "")))
+    if path != str(job.inputs["source"]):
+        raise InvalidInputError("the program is not in this process")
+    job.output.write_text(text)
+    return JobResult(output=job.output).to_json()
+
+
+def lower(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
+    """Copy the program from memory, or from its file; options as `copy` has them."""
+    job = Job.from_json(request)
+    if job.inputs["source"].exists():
+        return copy(request, context)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt2"
+        save_program(replace(job, output=path).to_json(), context)
+        inputs = {**job.inputs, "source": path}
+        return copy(replace(job, inputs=inputs).to_json(), context)
 
 
 def copy(request: dict[str, Json], _context: MutableMapping[str, object]) -> dict[str, Json]:
@@ -140,7 +179,10 @@ PLAIN_SPECS: tuple[ConverterSpec, ...] = (
     _spec("plain-trace", "torch", "torchscript", lane="torch", entry="trace"),
     _spec("plain-onnx", "torch-export", "onnx", lane="torch"),
     _second(_spec("plain-onnx-trace", "torch", "onnx", lane="torch", entry="trace")),
-    _spec("plain-lowering", "torch-export", "edge-graph", lane="torch"),
+    replace(
+        _spec("plain-lowering", "torch-export", "edge-graph", lane="torch", entry="lower"),
+        takes_live=True,
+    ),
     _spec("plain-tflite", "edge-graph", "tflite", lane="light"),
     _spec("plain-savedmodel", "edge-graph", "savedmodel", lane="heavy"),
     _second(_spec("plain-tflite-direct", "torch-export", "tflite", lane="direct")),

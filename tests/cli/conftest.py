@@ -65,6 +65,9 @@ class Borrowed:
     def run(self, lane: Lane, task: Task) -> Reply:
         return self._pool.run(lane, task)
 
+    def retire(self, lane: Lane) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

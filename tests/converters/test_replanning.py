@@ -63,7 +63,7 @@ def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def _hostile(*ids: str, name: str, lane: str | None = "hostile") -> tuple[ConverterSpec, ...]:
     """All real converters, some of which behave as badly as real tools do, in a process of their own."""
     return tuple(
-        replace(spec, entry=f"{_HOSTILE}:{name}", lane=lane or spec.lane)
+        replace(spec, entry=f"{_HOSTILE}:{name}", lane=lane or spec.lane, takes_live=False)
         if spec.id in ids
         else spec
         for spec in Registry().converters

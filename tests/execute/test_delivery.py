@@ -128,3 +128,20 @@ def test_a_reason_is_ours_when_it_is_written_as_one(tmp_path: Path) -> None:
     assert not is_our_rejection(path)
     path.write_text('{"format": "onnx", "route": [], "reason": "", "verdict": null}')
     assert is_our_rejection(path)
+
+
+def test_weights_of_somebody_else_beside_an_artifact_are_not_replaced(desk: Desk) -> None:
+    desk.out.mkdir()
+    (desk.out / "m.onnx.data").write_text("mine")
+    with pytest.raises(OutputError) as caught:
+        desk.convert("onnx")
+    (line,) = caught.value.details
+    assert line == "'m.onnx': 'm.onnx.data' exists already, and edgeconv did not make it"
+    assert (desk.out / "m.onnx.data").read_text() == "mine"
+
+
+def test_our_weights_of_an_earlier_artifact_go_with_it(desk: Desk) -> None:
+    desk.out.mkdir()
+    (desk.out / "m.onnx.data").write_bytes(b'x"edgeconv_version"x')
+    assert desk.convert("onnx").exit_status == 0
+    assert desk.files() == ["m.onnx"]

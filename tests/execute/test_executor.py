@@ -283,6 +283,34 @@ def test_without_a_program_what_needs_none_is_still_made(desk: Desk) -> None:
     assert outcome.exit_status == 5
 
 
+def test_a_program_that_is_read_from_memory_is_not_written(desk: Desk) -> None:
+    outcome = desk.convert("tflite")
+    assert outcome.exit_status == 0
+    assert "plain-capture" not in ids(outcome)
+    program = "hello\nweights"
+    assert (desk.out / "m.tflite").read_text().startswith(program)
+
+
+def test_a_program_is_written_once_somebody_needs_its_file(desk: Desk) -> None:
+    specs = with_entry({"plain-lowering": "plain:fail"})
+    outcome = desk.convert("tflite", specs=specs)
+    assert goal(outcome, "tflite").attempts[1].route == ("plain-capture", "plain-tflite-direct")
+    assert outcome.exit_status == 0
+    assert ids(outcome).count("plain-capture") == 1
+    assert "capture-again" not in ids(outcome)
+    again = desk.convert("tflite", specs=specs)
+    assert again.exit_status == 0
+    assert all(hits(again))
+
+
+def test_a_program_lost_in_a_crash_is_captured_again_for_its_file(desk: Desk) -> None:
+    specs = with_entry({"plain-lowering": "hostile:crash"})
+    outcome = desk.convert("tflite", specs=specs)
+    assert outcome.exit_status == 0
+    assert ids(outcome).count("capture-again") == 1
+    assert (desk.out / "m.tflite").read_text().startswith("hello\nweights")
+
+
 def test_a_converter_may_refuse_the_model(desk: Desk) -> None:
     def refuse(spec: ConverterSpec) -> ConverterSpec:
         return replace(spec, accepts=lambda artifact: Rejection(reason=f"{artifact.format}: no"))

@@ -218,7 +218,7 @@ def test_digests_agree_with_the_plain_ones_and_are_not_computed_twice(
     assert [memo.digest(path, is_ours=True) for path in (tree, single)] == expected
     memo.flush()
     read: list[Path] = []
-    monkeypatch.setattr(digests, "digest_path", read.append)
+    monkeypatch.setattr(digests, "digest_file", read.append)
     again = DigestMemo(tmp_path / "digests.json")
     assert [again.digest(path) for path in (tree, single)] == expected
     assert read == []

@@ -16,6 +16,7 @@ SPEC = ConverterSpec(
     entry="edgeconv_converters.edge_graph_lowering.worker:convert",
     lane="torch",
     cost=Cost(fidelity=0, install_bytes=0, seconds=0.2),
+    takes_live=True,
     warm=("torch",),
     requires=("torch",),
     extra="torch",

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
 from edgeconv.signature import Signature
 from edgeconv.validation.reference import NoiseSource, Reference, write_case
@@ -30,9 +29,7 @@ _FIRST_FLOAT64_CASES = 3
 _LOUD_FRACTION = 0.01
 
 
-def write_reference(
-    folder: Path, trial: Trial, signature: Signature, program: ExportedProgram | None
-) -> list[str]:
+def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[str]:
     """Write the bundle into `folder`.
 
     Returns:
@@ -51,7 +48,7 @@ def write_reference(
         )
         for ran in trial.ran
     )
-    floors, source = _noise_floor(trial, program)
+    floors, source = _noise_floor(trial)
     ranges = {name: _range(trial.ran, index) for index, name in enumerate(names)}
     notes = [*_special_values(trial, names), *_loud(trial, names, floors, ranges)]
     if source == "perturbation":
@@ -70,7 +67,7 @@ def write_reference(
     return notes
 
 
-def _noise_floor(trial: Trial, program: ExportedProgram | None) -> tuple[list[float], NoiseSource]:
+def _noise_floor(trial: Trial) -> tuple[list[float], NoiseSource]:
     first = trial.ran[0]
     floors = [_Floor() for _ in first.outputs]
     state = trial.module.state_dict().values()
@@ -78,7 +75,7 @@ def _noise_floor(trial: Trial, program: ExportedProgram | None) -> tuple[list[fl
         return [0.0] * len(floors), "none"
     source: NoiseSource = "float64"
     for ran in _spread(trial.ran):
-        exact = run_in_float64(program, trial.module, ran.inputs)
+        exact = run_in_float64(trial.program, trial.module, ran.inputs)
         if exact is None:
             source = "perturbation"
             exact = run(trial.module, perturb(ran.inputs, trial.seed), trial.seed)

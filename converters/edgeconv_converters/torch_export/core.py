@@ -42,10 +42,18 @@ from edgeconv_converters.torch_export.prepare import (
     ready_module,
 )
 from edgeconv_converters.torch_export.script_call import describe_call
+from edgeconv_converters.torch_export.threads import spare_core
 from edgeconv_converters.torch_export.trial import Trial
 from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
 
-__all__ = ["PROGRAM_NAME", "CaptureSettings", "Captured", "capture_bound", "capture_module"]
+__all__ = [
+    "PROGRAM_NAME",
+    "CaptureSettings",
+    "Captured",
+    "capture_bound",
+    "capture_module",
+    "save_program",
+]
 
 PROGRAM_NAME = "model.pt2"
 
@@ -64,6 +72,7 @@ class CaptureSettings:
         is_owned: Whether nobody else holds the module, so that it need not be left as it is.
         output_names: What to call the outputs, where the module's source has names for just as many.
         layout: The layout that images are to go in and come out in; the module's own if None.
+        saves_program: Whether the program is written to a file; `save_program` can still do so later.
     """
 
     name: str
@@ -75,6 +84,7 @@ class CaptureSettings:
     is_owned: bool = False
     output_names: tuple[str, ...] = ()
     layout: Layout | None = None
+    saves_program: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +125,7 @@ def capture_module(
 
     Returns:
         The live module with its signature; `settings.output` holds `model.pt2` (unless PyTorch refused the
-        export), `reference/` and `capture.json`.
+        export, or it is not to be saved), `reference/` and `capture.json`.
 
     Raises:
         InvalidInputError: The inputs do not fit, the weights are no numbers, or every run differs.
@@ -193,12 +203,10 @@ def _write(
     program: ExportedProgram | None, trial: Trial, signature: Signature, settings: CaptureSettings
 ) -> list[str]:
     """Write the reference and the program side by side: one computes in float64, the other serializes."""
-    with ThreadPoolExecutor(1) as background:
-        notes = background.submit(
-            write_reference, settings.output / "reference", trial, signature, program
-        )
-        if program is not None:
-            _save_program(program, signature, settings)
+    with ThreadPoolExecutor(1) as background, spare_core(background):
+        notes = background.submit(write_reference, settings.output / "reference", trial, signature)
+        if program is not None and settings.saves_program:
+            save_program(settings.output / PROGRAM_NAME, program, signature, settings.metadata)
         return notes.result()
 
 
@@ -236,11 +244,15 @@ def _describe(exported: Exported, trial: Trial) -> Signature:
     return describe_runs(trial.signature, trial.output_names, example, runs)
 
 
-def _save_program(
-    program: ExportedProgram, signature: Signature, settings: CaptureSettings
+def save_program(
+    path: Path, program: ExportedProgram, signature: Signature, metadata: Mapping[str, str]
 ) -> None:
-    path = settings.output / PROGRAM_NAME
-    record = write_record(signature, settings.metadata)
+    """Write a captured program, with its signature and metadata, to the `.pt2` file `path`.
+
+    Raises:
+        OutputError: The disk is full, or the folder cannot be written.
+    """
+    record = write_record(signature, metadata)
     try:
         with torch_file(path) as stream:
             torch.export.save(program, stream, extra_files={RECORD_NAME: record})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from edgeconv.artifact import digest_path
@@ -58,10 +59,22 @@ class Dependencies:
 
     def distributions(self) -> dict[str, Json]:
         """Versions of the packages that were imported meanwhile, and of PyTorch."""
-        owners = packages_distributions()
-        roots = {name.partition(".")[0] for name in set(sys.modules) - self._before} | {"torch"}
-        names = {owner for root in roots for owner in owners.get(root, [])}
-        return {name: version(name) for name in sorted(names)}
+        imported = {name.partition(".")[0] for name in set(sys.modules) - self._before}
+        roots = (imported - sys.stdlib_module_names) | {"torch"}
+        owners = [owner for owner in distributions() if _holds_one_of(owner, roots)]
+        return {owner.name: owner.version for owner in sorted(owners, key=lambda one: one.name)}
+
+
+def _holds_one_of(owner: Distribution, roots: AbstractSet[str]) -> bool:
+    """Whether some top-level module is of this distribution.
+
+    What `importlib.metadata.packages_distributions` says as well, but it parses every line of every distribution.
+    """
+    declared = owner.read_text("top_level.txt")
+    if declared is not None:
+        return not roots.isdisjoint(declared.split())
+    listed = "\n" + (owner.read_text("RECORD") or "")
+    return any(f"\n{root}/" in listed or f"\n{root}." in listed for root in roots)
 
 
 @cache

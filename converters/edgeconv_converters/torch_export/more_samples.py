@@ -49,7 +49,7 @@ def add_samples(
     )
     known = sum(case.kind == "sample" for case in before.cases)
     trial.run_samples(read_turned(data, live.signature, live.input_turns), first=known)
-    write_reference(output, trial, live.signature, live.program)
+    write_reference(output, trial, live.signature)
     _join(before, read_reference(output), output)
     return output
 

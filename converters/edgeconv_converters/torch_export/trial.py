@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from edgeconv.errors import CaptureError, InvalidInputError
 from edgeconv.formats.handler import Array
@@ -62,7 +62,7 @@ class Trial:
     """
 
     module: nn.Module
-    program: nn.Module | None
+    program: fx.GraphModule | None
     signature: Signature
     output_names: tuple[str, ...]
     bounded: frozenset[str]

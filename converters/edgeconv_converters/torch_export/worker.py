@@ -9,23 +9,26 @@ from typing import cast
 
 import torch
 
+from edgeconv.errors import StepError
 from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.plugin.live import find_live
 from edgeconv.signature import InputSpec, Layout
 from edgeconv.source import ModelSource
+from edgeconv_converters.torch_export import core
 from edgeconv_converters.torch_export.binding import bind_source
 from edgeconv_converters.torch_export.build import build_source
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
 from edgeconv_converters.torch_export.dependencies import Dependencies
 
-__all__ = ["capture", "describe_capture"]
+__all__ = ["capture", "describe_capture", "save_program"]
 
 
 def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
     """Capture the model of `options["source"]` into the folder `output`.
 
     Args:
-        request: The JSON of a `Job`; options: `source`, `inputs`, `trust`, `layout`; input: `samples`, if there are
-            any.
+        request: The JSON of a `Job`; options: `source`, `inputs`, `trust`, `layout`, `save_program`; input: `samples`, if
+            there are any.
         context: Of the worker; the live module is left there for later steps.
 
     Raises:
@@ -53,12 +56,28 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         is_owned=True,
         output_names=built.output_names,
         layout=Layout(str(layout)) if (layout := job.options.get("layout")) else None,
+        saves_program=bool(job.options.get("save_program", True)),
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
     read = dependencies.to_json(source.path, source.weights)
     return describe_capture(
         captured, job.output, dependencies=read, distributions=dependencies.distributions()
     ).to_json()
+
+
+def save_program(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
+    """Write the program that was captured as `inputs["source"]`, and not saved then, to the file `output`.
+
+    Raises:
+        StepError: It is not in this process.
+        OutputError: It cannot be written.
+    """
+    job = Job.from_json(request)
+    live = find_live(context, job.inputs["source"])
+    if live is None or live.program is None:
+        raise StepError("the program is not in this process")
+    core.save_program(job.output, live.program, live.signature, job.metadata)
+    return JobResult(output=job.output, versions={"torch": torch.__version__}).to_json()
 
 
 def describe_capture(

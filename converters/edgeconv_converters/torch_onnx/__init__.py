@@ -17,6 +17,7 @@ SPECS = (
         entry="edgeconv_converters.torch_onnx.worker:convert_program",
         lane="torch",
         cost=Cost(fidelity=0, install_bytes=120_000_000, seconds=4.0),
+        takes_live=True,
         warm=("torch",),
         requires=("torch", "onnx", "onnxscript"),
         extra="onnx,torch",

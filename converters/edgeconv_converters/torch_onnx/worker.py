@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
+from edgeconv.formats.onnx_file import LARGEST_INLINE_BYTES, Weight, write_onnx
 from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.private import without_private_operators
 from edgeconv.lowering.retracing import keep_recurrent_operators
@@ -21,14 +21,16 @@ from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import DType, Signature
+from edgeconv_converters.torch_onnx.checking import check_model
 from edgeconv_converters.torch_onnx.unsupported import unconvertible, unsupported
+from edgeconv_converters.torch_onnx.weights import take_weights
 
 __all__ = ["convert_module", "convert_program"]
 
 # Opset 18 is the first that torch.onnx writes without converting down, and every ONNX Runtime since 1.14 reads it.
 _OPSET = 18
 _TORCHSCRIPT_OPSET = 17
-_MAX_INLINE_BYTES = 2**31 - 2**20
+_DATA_FILE_NOTE = "the model is larger than 2 GB: its weights are in a second file beside it, '.onnx.data', which must stay there"
 # What ONNX does not name as everyone does.
 _ONNX_NAMES = {DType.FLOAT32: "FLOAT", DType.FLOAT64: "DOUBLE"}
 
@@ -41,18 +43,13 @@ def convert_program(
     Raises:
         UnsupportedOperatorsError: Operators have no translation; all are listed.
         StepError: The exporter fails.
-        ConversionError: The model is too large for one file, or the checker refuses the file.
+        ConversionError: The checker refuses the file.
     """
     from edgeconv_converters.torch_onnx import elementwise, recurrent
 
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else load_program(job.inputs["source"])
-    _check_size(
-        t
-        for t in (*program.state_dict.values(), *program.constants.values())
-        if isinstance(t, torch.Tensor)
-    )
     program = without_private_operators(program)
     with _quiet(), keep_recurrent_operators():
         try:
@@ -70,7 +67,7 @@ def convert_program(
     if exported is None:
         raise StepError("torch.onnx gave no model")
     recurrent.fold_weights(exported.model)
-    return _finish(exported.model_proto, job)
+    return _finish(*take_weights(exported.model), job)
 
 
 def convert_module(
@@ -111,7 +108,7 @@ def convert_module(
             raise refusal or _failure("torch.onnx (TorchScript)", error) from error
     model = onnx.load_from_string(stream.getvalue())
     _add_unused_inputs(model, signature)
-    return _finish(model, job)
+    return _finish(model, [None] * len(model.graph.initializer), job)
 
 
 def _add_unused_inputs(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a protocol buffer
@@ -144,23 +141,19 @@ def _trace(live: LiveCapture) -> torch.jit.ScriptModule:
 
 
 def _check_size(tensors: Iterable[torch.Tensor]) -> None:
-    """Refuse what cannot become one file before it is copied several times in memory.
+    """Refuse what this exporter cannot write, before it is copied several times in memory.
 
     Raises:
-        ConversionError: The weights alone are larger than a file can be.
+        ConversionError: The weights alone are larger than a protocol buffer can be.
     """
     sizes = {tensor.data_ptr(): tensor.nbytes for tensor in tensors}
     total = sum(sizes.values())
-    if total > _MAX_INLINE_BYTES:
-        raise _too_large(total)
-
-
-def _too_large(size_bytes: int) -> ConversionError:
-    return ConversionError(
-        "the model is larger than an ONNX file can be",
-        why=f"{size_bytes} bytes, and a protocol buffer ends at 2 GB",
-        hint="ask for another format, or for the model in half precision",
-    )
+    if total > LARGEST_INLINE_BYTES:
+        raise ConversionError(
+            "the model is larger than torch.onnx (TorchScript) can write",
+            why=f"{total} bytes, and a protocol buffer ends at 2 GB",
+            hint="ask for another format, or for the model in half precision",
+        )
 
 
 def _failure(tool: str, error: Exception) -> StepError:
@@ -190,24 +183,27 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _finish(model: Any, job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protocol buffer
+def _finish(model: Any, weights: Sequence[Weight | None], job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protocol buffer
     if job.signature is not None:
         rename_values(model, job.signature)
         put_record(model, job.signature, job.metadata)
     _strip_source_paths(model)
     model.graph.name = job.name
-    if model.ByteSize() > _MAX_INLINE_BYTES:
-        raise _too_large(model.ByteSize())
+    check_model(model, weights)
+    has_data_file = write_onnx(job.output, model, weights)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     details: dict[str, Json] = {
         "ir_version": model.ir_version,
         "opset": dict(opsets),
         "operators": len(model.graph.node),
+        "has_data_file": has_data_file,
     }
-    job.output.write_bytes(model.SerializeToString(deterministic=True))
-    del model  # the checker reads the file: two copies of the weights are enough
-    _check(job.output)
-    return JobResult(output=job.output, versions=_versions(), details=details).to_json()
+    return JobResult(
+        output=job.output,
+        versions=_versions(),
+        details=details,
+        warnings=(_DATA_FILE_NOTE,) if has_data_file else (),
+    ).to_json()
 
 
 def _strip_source_paths(model: Any) -> None:  # noqa: ANN401 - a protocol buffer
@@ -217,17 +213,6 @@ def _strip_source_paths(model: Any) -> None:  # noqa: ANN401 - a protocol buffer
         node.doc_string = ""
     for value in model.graph.value_info:
         del value.metadata_props[:]
-
-
-def _check(path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        raise ConversionError(
-            "onnx.checker refuses the exported file", why=str(error).partition("\n")[0]
-        ) from error
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from edgeconv.execute.in_process import InProcessLane
+from edgeconv.execute.pool import WorkerPool
+from edgeconv.execute.retiring import Retiring
+from edgeconv.execute.runner import Lane, Task
+from edgeconv.plan import Planner
+from edgeconv.plan.plan import Plan
+from edgeconv.settings import load_settings
+from edgeconv.testing.plain import PLAIN_SPECS, PLAIN_VERIFIERS
+
+
+class Spy(InProcessLane):
+    def __init__(self) -> None:
+        super().__init__()
+        self.retired: list[str] = []
+
+    def retire(self, lane: Lane) -> None:
+        self.retired.append(lane.name)
+
+
+def _plans(*goals: str) -> Mapping[str, Plan]:
+    planner = Planner(PLAIN_SPECS)
+    return {goal: planner.best("torch", goal) for goal in goals}
+
+
+def test_a_lane_ends_with_the_last_goal_that_needs_it() -> None:
+    spy = Spy()
+    retiring = Retiring(spy, PLAIN_VERIFIERS, _plans("tflite", "savedmodel", "onnx"))
+    retiring.finish("savedmodel")
+    assert spy.retired == ["heavy"]
+    retiring.finish("tflite")
+    assert spy.retired == ["heavy"]  # ONNX is verified where TFLite is written
+    retiring.finish("onnx")
+    assert spy.retired == ["heavy"]  # all is done, and the pool ends everything
+
+
+def test_another_route_keeps_its_lane() -> None:
+    spy = Spy()
+    plans = _plans("tflite", "savedmodel")
+    retiring = Retiring(spy, PLAIN_VERIFIERS, plans)
+    detour = Plan(
+        goal="tflite",
+        source=plans["tflite"].source,
+        steps=(*plans["savedmodel"].steps,),
+        cost=plans["tflite"].cost,
+    )
+    retiring.follow(detour)
+    retiring.finish("savedmodel")
+    assert spy.retired == []
+
+
+def test_a_process_ends_and_the_next_task_gets_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "own_worker.py"
+    path.write_text("import os\ndef work(request, context):\n return {'pid': os.getpid()}")
+    task = Task(title="'own'", entry={"path": str(path), "function": "work"})
+    lane = Lane(name="test")
+    with WorkerPool(load_settings().worker_environment) as pool:
+        first = pool.run(lane, task)
+        pool.retire(lane)
+        assert not psutil.pid_exists(int(str(first.unwrap()["pid"])))
+        second = pool.run(lane, task)
+    assert second.unwrap() != first.unwrap()
+    assert second.generation == first.generation + 1
+    assert os.getpid() not in (first.unwrap()["pid"], second.unwrap()["pid"])
