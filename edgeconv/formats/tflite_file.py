@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ALIGNMENT_BYTES", "FILE_IDENTIFIER", "METADATA_NAME", "StoredBuffer", "write_tflite"]
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "FILE_IDENTIFIER",
+    "LARGEST_FLATBUFFER",
+    "METADATA_NAME",
+    "StoredBuffer",
+    "exceeds",
+    "write_tflite",
+]
 
 FILE_IDENTIFIER = b"TFL3"
 METADATA_NAME = "edgeconv"
 ALIGNMENT_BYTES = 16
-_LARGEST_FLATBUFFER = 2**31 - 2**20
+LARGEST_FLATBUFFER = 2**31 - 2**20
+"""A file with more bytes keeps its weights behind the flatbuffer, whose offsets end at 2 GB."""
+
 _PLACEHOLDER = 2
 
 
@@ -83,19 +93,25 @@ class StoredBuffer:
         return memoryview(flat.view(np.uint8))  # type: ignore[arg-type]  # the stub hides the buffer
 
 
+def exceeds(buffers: Sequence[StoredBuffer], largest_flatbuffer: int = LARGEST_FLATBUFFER) -> bool:
+    """Whether buffers are too large to stand inside of a flatbuffer."""
+    sizes = (buffer.size_bytes + 2 * ALIGNMENT_BYTES for buffer in buffers)
+    return sum(sizes) > largest_flatbuffer
+
+
 def write_tflite(
     path: Path,
     pack: Callable[[Any], int],
     buffers: Sequence[StoredBuffer],
     *,
-    largest_flatbuffer: int = _LARGEST_FLATBUFFER,
+    largest_flatbuffer: int = LARGEST_FLATBUFFER,
 ) -> None:
     """Write a TFLite file.
 
     Args:
         path: Where to; what is there is overwritten.
         pack: Appends the model's tables to a `flatbuffers.Builder` and gives the root's position.
-        buffers: The buffers that `pack` packs.
+        buffers: The buffers that `pack` packs; all of them, since where they stand depends on their sizes.
         largest_flatbuffer: A file with more bytes keeps its weights outside of the flatbuffer, where only
             runtimes from 2.15 on find them.
 
@@ -104,11 +120,13 @@ def write_tflite(
     """
     import flatbuffers
 
-    total = sum(buffer.size_bytes + 2 * ALIGNMENT_BYTES for buffer in buffers)
+    is_large, count = exceeds(buffers, largest_flatbuffer), len(buffers)
     for buffer in buffers:
-        buffer.is_outside = total > largest_flatbuffer
+        buffer.is_outside = is_large
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(pack(builder), file_identifier=FILE_IDENTIFIER)
+    if len(buffers) != count:
+        raise ValueError(f"{len(buffers) - count} buffers were added while the file was packed")
     head = bytearray(builder.Output())
     tables_bytes = len(head)
     position = tables_bytes

@@ -114,10 +114,22 @@ _RELEASES: dict[str, str] = {
     "WHILE": "1.15.0",
 }
 
+# Buffers have an offset and a size in the file since the schema of this release.
+_OUTSIDE_BUFFERS = "2.15.0"
 
-def find_oldest_runtime(operators: Iterable[tuple[str, int]]) -> str:
-    """The oldest release that has a kernel for every operator and version; empty for no operators."""
+
+def find_oldest_runtime(
+    operators: Iterable[tuple[str, int]], *, has_outside_buffers: bool = False
+) -> str:
+    """The oldest release that has a kernel for every operator and version; empty for no operators.
+
+    Args:
+        operators: Names and versions.
+        has_outside_buffers: Whether it must find weights behind the flatbuffer.
+    """
     found = [_RELEASES[code].split()[version - 1] for code, version in operators]
+    if has_outside_buffers:
+        found.append(_OUTSIDE_BUFFERS)
     return max(found, key=_parse, default="")
 
 

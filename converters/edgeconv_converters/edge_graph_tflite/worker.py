@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from importlib.metadata import version
 
 from edgeconv.formats.record import write_record
-from edgeconv.formats.tflite_file import METADATA_NAME
+from edgeconv.formats.tflite_file import LARGEST_FLATBUFFER, METADATA_NAME
 from edgeconv.formats.tflite_metadata import STANDARD_NAME, append_labels, pack_metadata
 from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
@@ -20,6 +20,11 @@ from edgeconv_converters.edge_graph_tflite.kernels import TFLITE
 from edgeconv_converters.edge_graph_tflite.writer import Model, write_model
 
 __all__ = ["convert", "write_graph_as_tflite"]
+
+_LARGE = (
+    "the model is larger than 2 GB: its weights stand behind the flatbuffer, where a runtime before"
+    " TensorFlow Lite 2.15, such as that of Google Play services of its time, does not find them"
+)
 
 
 def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:  # noqa: ARG001 - the worker's interface
@@ -38,8 +43,10 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     return write_graph_as_tflite(read_graph(job.inputs["source"]), job).to_json()
 
 
-def write_graph_as_tflite(graph: Graph, job: Job) -> JobResult:
-    """Write a graph, which is rewritten on the way.
+def write_graph_as_tflite(
+    graph: Graph, job: Job, *, largest_flatbuffer: int = LARGEST_FLATBUFFER
+) -> JobResult:
+    """Write a graph, which is rewritten on the way; a file with more bytes has its weights behind the flatbuffer.
 
     Raises:
         UnsupportedOperatorsError: TFLite has no kernels for some operators; all are listed.
@@ -61,14 +68,20 @@ def write_graph_as_tflite(graph: Graph, job: Job) -> JobResult:
             STANDARD_NAME: pack_metadata(job.name, signature, job.metadata),
         },
     )
-    oldest = write_model(model, job.output)
+    written = write_model(model, job.output, largest_flatbuffer=largest_flatbuffer)
     append_labels(job.output, job.metadata)
+    if written.is_large:
+        warnings = [*warnings, _LARGE]
     counts = Counter(operator.code for program in programs for operator in program.operators)
     return JobResult(
         output=job.output,
         warnings=tuple(warnings),
         versions={name: version(name) for name in ("ai-edge-litert", "flatbuffers")},
-        details={"oldest_runtime": oldest, "operators": dict(sorted(counts.items()))},
+        details={
+            "oldest_runtime": written.oldest_runtime,
+            "operators": dict(sorted(counts.items())),
+            "has_outside_buffers": written.is_large,
+        },
     )
 
 

@@ -11,7 +11,12 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import Builder
 
 from edgeconv.dims import evaluate
-from edgeconv.formats.tflite_file import StoredBuffer, write_tflite
+from edgeconv.formats.tflite_file import (
+    LARGEST_FLATBUFFER,
+    StoredBuffer,
+    exceeds,
+    write_tflite,
+)
 from edgeconv.graph import Tensor
 from edgeconv.graph.model import Constant
 from edgeconv_converters.edge_graph_tflite.options import ENUMERATIONS, OPTION_TABLES
@@ -19,7 +24,7 @@ from edgeconv_converters.edge_graph_tflite.program import Operator, OptionValue,
 from edgeconv_converters.edge_graph_tflite.releases import find_oldest_runtime
 from edgeconv_converters.edge_graph_tflite.versions import find_version
 
-__all__ = ["Model", "write_model"]
+__all__ = ["Model", "Written", "write_model"]
 
 _SCHEMA_VERSION = 3
 _SIGNATURE_KEY = "serving_default"
@@ -44,27 +49,51 @@ class Model:
     metadata: Mapping[str, bytes]
 
 
-def write_model(model: Model, path: Path) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a file that was written asks of its runtime.
+
+    Attributes:
+        oldest_runtime: The oldest release that has all operators and finds the weights.
+        is_large: Whether the weights stand behind the flatbuffer.
+    """
+
+    oldest_runtime: str
+    is_large: bool
+
+
+def write_model(
+    model: Model, path: Path, *, largest_flatbuffer: int = LARGEST_FLATBUFFER
+) -> Written:
     """Write a TFLite file; the same model gives the same bytes.
 
-    Returns:
-        The oldest release of the runtime that has all of its operators.
+    Args:
+        model: The model.
+        path: Where to.
+        largest_flatbuffer: A file with more bytes keeps its weights behind the flatbuffer.
 
     Raises:
         OSError: The file cannot be written; what was written of it stays for the caller to remove.
     """
     operators = [operator for program in model.programs for operator in program.operators]
     codes = list(dict.fromkeys((operator.code, find_version(operator)) for operator in operators))
-    oldest = find_oldest_runtime(codes)
-    runtime = oldest.encode().ljust(_RUNTIME_METADATA_BYTES, b"\0")
     buffers = _Buffers()
-    metadata = {
-        name: buffers.add(np.frombuffer(content, np.uint8))
-        for name, content in {_RUNTIME_METADATA: runtime, **model.metadata}.items()
-    }
+    metadata = {n: buffers.add(np.frombuffer(c, np.uint8)) for n, c in model.metadata.items()}
+    for tensor in (tensor for program in model.programs for tensor in program.tensors()):
+        if tensor.constant is not None:
+            buffers.add(tensor.constant)
+    is_large = exceeds(buffers.all, largest_flatbuffer)
+    oldest = find_oldest_runtime(codes, has_outside_buffers=is_large)
+    runtime = oldest.encode().ljust(_RUNTIME_METADATA_BYTES, b"\0")
+    metadata[_RUNTIME_METADATA] = buffers.add(np.frombuffer(runtime, np.uint8))
     tables = _Tables(model, codes, buffers)
-    write_tflite(path, lambda builder: tables.pack(builder, metadata), buffers.all)
-    return oldest
+    write_tflite(
+        path,
+        lambda builder: tables.pack(builder, metadata),
+        buffers.all,
+        largest_flatbuffer=largest_flatbuffer,
+    )
+    return Written(oldest_runtime=oldest, is_large=is_large)
 
 
 class _Buffers:

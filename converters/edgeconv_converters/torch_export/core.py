@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 PROGRAM_NAME = "model.pt2"
+_MOST_BYTES_SIDE_BY_SIDE = 2**28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,12 +203,25 @@ def _side_by_side(subject: Subject, exported: Exported, seed: int) -> Trial:
 def _write(
     program: ExportedProgram | None, trial: Trial, signature: Signature, settings: CaptureSettings
 ) -> list[str]:
-    """Write the reference and the program side by side: one computes in float64, the other serializes."""
+    """Write the reference and the program side by side: one computes in float64, the other serializes.
+
+    Each holds the largest weight two times more while it does, so a very large one is given to them one by one.
+    """
+    folder = settings.output / "reference"
+    if program is None or not settings.saves_program:
+        return write_reference(folder, trial, signature)
+    path = settings.output / PROGRAM_NAME
+    if _largest_weight_bytes(program) > _MOST_BYTES_SIDE_BY_SIDE:
+        save_program(path, program, signature, settings.metadata)
+        return write_reference(folder, trial, signature)
     with ThreadPoolExecutor(1) as background, spare_core(background):
-        notes = background.submit(write_reference, settings.output / "reference", trial, signature)
-        if program is not None and settings.saves_program:
-            save_program(settings.output / PROGRAM_NAME, program, signature, settings.metadata)
+        notes = background.submit(write_reference, folder, trial, signature)
+        save_program(path, program, signature, settings.metadata)
         return notes.result()
+
+
+def _largest_weight_bytes(program: ExportedProgram) -> int:
+    return max((weight.nbytes for weight in program.state_dict.values()), default=0)
 
 
 def _make_live(
