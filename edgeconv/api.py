@@ -131,6 +131,7 @@ def _capture(
         seed=seed,
         metadata={"edgeconv_version": edgeconv_version()},
         layout=layout,
+        saves_program=False,
     )
     args, kwargs = _split_inputs(call.example_inputs)
     with unnoticed():

@@ -142,7 +142,7 @@ def test_a_captured_models_files_last_as_long_as_the_model() -> None:
     model = ec.capture(torch.nn.Linear(4, 2), (torch.randn(1, 4),))
     assert model.captured is not None
     folder = model.captured.output
-    assert (folder / "model.pt2").exists()
+    assert (folder / "reference").exists()
     del model
     gc.collect()
     assert not folder.parent.exists()

@@ -40,7 +40,7 @@ from typing import IO, cast
 _PR_SET_PDEATHSIG = 1
 # Frameworks make a million objects as they are imported, none of them garbage: looking through them again and
 # again, as Python does by default, takes a quarter of the time of an import and of an export.
-_GARBAGE_THRESHOLDS = (100_000, 50, 1000)
+GARBAGE_THRESHOLDS = (100_000, 50, 1000)
 _HINTS = {
     "internal": "what it printed, and the traceback, are shown with --verbose",
     "missing_tool": "install the module that is named, beside edgeconv",
@@ -290,7 +290,7 @@ def main(arguments: list[str]) -> None:
     # Ctrl-C is the parent's to handle; a crash must not leave a core file in the user's folder.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     worker = Worker(events)
     threading.Thread(target=_read_requests, args=(requests, worker), daemon=True).start()
     threading.Thread(target=_forget_library_pages, daemon=True).start()

@@ -30,6 +30,7 @@ from edgeconv_converters.torch_export.flatten import (
     Bound,
     bind_inputs,
     flatten_outputs,
+    output_tensors,
     turn_tensors,
 )
 from edgeconv_converters.torch_export.layout import Subject, export_in_layout, read_turned
@@ -164,7 +165,8 @@ def _capture(
     first = run_raw(module, bound, settings.seed)
     plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
     subject = Subject(module=module, bound=bound, plan=plan, shapes=shapes)
-    outputs = check_repeatable(subject.flat(), bound, settings.seed)
+    outputs = output_tensors(first)
+    check_repeatable(subject.flat(), bound, outputs, settings.seed)
     subject, exported = export_in_layout(subject, settings.layout)
     trial = _side_by_side(subject, exported, settings.seed)
     trial.run_example(subject.bound.tensors, turn_tensors(outputs, subject.turns.outputs))

@@ -298,6 +298,11 @@ def flatten_outputs(value: object, input_names: Iterable[str]) -> OutputPlan:
     )
 
 
+def output_tensors(value: object) -> tuple[Tensor, ...]:
+    """The tensors in what `forward` returned, in the order of its `OutputPlan`."""
+    return tuple(leaf.detach() for _, leaf in _walk(value, ()) if isinstance(leaf, Tensor))
+
+
 def _walk(value: object, path: Path) -> Iterator[tuple[Path, object]]:
     if not isinstance(value, Tensor) and _is_container(value):
         for key, item in _items(value):
