@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 from edgeconv.artifact import Artifact
 from edgeconv.conversion import (
     DEFAULT_GOALS,
+    DIAGNOSIS_SECONDS,
     ConversionOptions,
+    check_diagnosis,
     check_numbers,
     default_name,
     make_request,
@@ -206,6 +208,7 @@ def convert(
     samples: Data | None = None,
     metadata: Mapping[str, str] | None = None,
     use_cache: bool = True,
+    diagnosis_seconds: float = DIAGNOSIS_SECONDS,
     allow_partial: bool = False,
 ) -> ConversionResult:
     """Convert a model; each artifact is verified before it appears in `out`.
@@ -221,6 +224,8 @@ def convert(
         samples: Real inputs to verify with besides those that the model was captured with; see `capture`.
         metadata: Stored inside the artifacts.
         use_cache: Whether results of earlier runs are used, and kept.
+        diagnosis_seconds: How long the smallest part of the model that fails may be looked for when a format failed; 0
+            not to look. It is kept under `out`, with a script for a bug report.
         allow_partial: Whether a format that failed is left to `errors` of the result instead of raising.
 
     Raises:
@@ -240,6 +245,7 @@ def convert(
     if not str(out):
         raise UsageError("the output folder is an empty text", hint="name a folder")
     _check_metadata(metadata or {})
+    check_diagnosis(diagnosis_seconds)
     model = _as_model(model)
     if layout is not None:
         model = model.in_layout(parse_layout(layout))
@@ -254,7 +260,9 @@ def convert(
             metadata={**request.metadata, **(metadata or {})},
             use_cache=use_cache,
         )
-        done = run_request(wanted, _Silent(), lanes=_lanes(model))
+        done = run_request(
+            wanted, _Silent(), lanes=_lanes(model), diagnosis_seconds=diagnosis_seconds
+        )
     result = ConversionResult(outcome=done.outcome, report=done.folder)
     problems = [*result.errors.values(), *([done.report_error] if done.report_error else [])]
     if problems and not allow_partial:

@@ -23,10 +23,12 @@ from edgeconv.errors import (
     UnsafeInputError,
     UsageError,
 )
+from edgeconv.execute.delivery import OutputFolder
+from edgeconv.execute.diagnosing import Diagnose, Subject
 from edgeconv.execute.executor import convert
 from edgeconv.execute.in_process import LaneRouter
 from edgeconv.execute.pool import WorkerPool
-from edgeconv.execute.records import Listener, Outcome, Step, StepRecord
+from edgeconv.execute.records import GoalOutcome, Listener, Outcome, Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import VERIFIERS, Verifier
@@ -47,9 +49,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_GOALS",
+    "DIAGNOSIS_SECONDS",
     "Conversion",
     "ConversionOptions",
     "capture_options",
+    "check_diagnosis",
     "check_numbers",
     "default_name",
     "make_request",
@@ -61,6 +65,9 @@ __all__ = [
 
 DEFAULT_GOALS = ("onnx", "torchscript", "savedmodel", "tflite")
 """What a model is converted to unless the user says otherwise."""
+
+DIAGNOSIS_SECONDS = 60.0
+"""How long failures are looked into unless the user says otherwise."""
 
 _SOURCE = "torch"
 # What PyTorch can load again is captured like a module.
@@ -94,6 +101,8 @@ class ConversionOptions:
         metadata: Stored inside artifacts: author, description.
         labels: File with one class name per line, stored inside artifacts.
         layout: The layout that images are to go in and come out in: `nchw` or `nhwc`; the model's own if None.
+        diagnosis_seconds: How long the smallest part of the model that fails may be looked for when a format failed;
+            0 not to look.
         command: The command line, for the report; empty when called from Python.
     """
 
@@ -114,6 +123,7 @@ class ConversionOptions:
     metadata: Mapping[str, str] = field(default_factory=dict)
     labels: Path | None = None
     layout: str | None = None
+    diagnosis_seconds: float = DIAGNOSIS_SECONDS
     command: tuple[str, ...] = ()
 
 
@@ -158,7 +168,13 @@ def run_conversion(
         KeyboardInterrupt: The run was interrupted; what was delivered by then is whole.
     """
     request = make_request(options)
-    return run_request(request, listener, settings=settings, command=options.command)
+    return run_request(
+        request,
+        listener,
+        settings=settings,
+        diagnosis_seconds=options.diagnosis_seconds,
+        command=options.command,
+    )
 
 
 def run_request(
@@ -169,6 +185,7 @@ def run_request(
     registry: Registry | None = None,
     verifiers: Mapping[str, Verifier] = VERIFIERS,
     lanes: Mapping[str, Runner] | None = None,
+    diagnosis_seconds: float = 0.0,
     command: tuple[str, ...] = (),
 ) -> Conversion:
     """Run a request and write its report; failures of single formats are in the outcome.
@@ -180,6 +197,7 @@ def run_request(
         registry: The converters there are; those that are installed unless given.
         verifiers: How each format is verified.
         lanes: Runners by lane name, for lanes that are not to run in worker processes.
+        diagnosis_seconds: How long failures are looked into.
         command: The command line, for the report.
 
     Raises:
@@ -198,10 +216,28 @@ def run_request(
             listener=_Preloading(listener, aside),
             scratch=settings.scratch_dir,
             verifiers=verifiers,
+            diagnose=_diagnosis(diagnosis_seconds, registry, pool, verifiers),
         )
         aside.submit(pool.close)  # processes take their time to end
         _raise_refusal(outcome)
         return _report(request, outcome, registry, settings, command)
+
+
+def _diagnosis(
+    seconds: float, registry: Registry, pool: WorkerPool, verifiers: Mapping[str, Verifier]
+) -> Diagnose | None:
+    if not seconds:
+        return None
+
+    def diagnose(
+        goals: Mapping[str, GoalOutcome], subject: Subject, output: OutputFolder
+    ) -> Mapping[str, GoalOutcome]:
+        from edgeconv.diagnosis.diagnose import Diagnosis
+
+        found = Diagnosis(seconds=seconds, registry=registry, runner=pool, verifiers=verifiers)
+        return found(goals, subject, output)
+
+    return diagnose
 
 
 class _Preloading:
@@ -249,6 +285,7 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         InvalidInputError: A file that was named is missing, or is no model.
     """
     check_numbers(seed=options.seed, timeout_seconds=options.timeout_seconds)
+    check_diagnosis(options.diagnosis_seconds)
     source = parse_model(options.model, weights=options.weights, trust=options.trust)
     known = source_format(source)
     if options.name is not None and not options.name:
@@ -352,6 +389,19 @@ def check_numbers(*, seed: int, timeout_seconds: float | None = None) -> None:
         )
     if not 0 <= seed < 2**63:
         raise UsageError(f"{seed} is no seed", hint="give a number from 0 to 2**63 - 1")
+
+
+def check_diagnosis(seconds: float) -> None:
+    """Refuse what is no time.
+
+    Raises:
+        UsageError: It is negative, infinite or not a number.
+    """
+    if not 0 <= seconds < math.inf:
+        raise UsageError(
+            f"failures cannot be looked into for {seconds:g} seconds",
+            hint="give a number of seconds, or 0 not to look into them",
+        )
 
 
 def default_name(source: ModelSource) -> str:

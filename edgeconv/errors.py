@@ -26,6 +26,7 @@ __all__ = [
     "UnsupportedOperatorsError",
     "UsageError",
     "ValidationError",
+    "counted",
     "error_classes",
     "error_from_json",
 ]
@@ -192,6 +193,15 @@ class InternalError(EdgeconvError):
 
     code = "internal"
     exit_status = 70
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, as messages count them.
+
+    >>> counted(1, "operator"), counted(3, "operator")
+    ('1 operator', '3 operators')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def error_classes(root: type[EdgeconvError] = EdgeconvError) -> Iterator[type[EdgeconvError]]:

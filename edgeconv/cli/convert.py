@@ -87,6 +87,14 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
+Diagnose = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.0,
+        help="How long the smallest part that fails is looked for when a format failed; 0 not to.",
+    ),
+]
 Author = Annotated[
     str | None,
     typer.Option(
@@ -126,6 +134,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
     samples: Samples = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
+    diagnose: Diagnose = 60.0,
     no_cache: NoCache = False,
     trust: Trust = False,
     seed: Seed = 0,
@@ -157,6 +166,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
         avoid=split_ids(avoid),
         jobs=jobs,
         timeout_seconds=timeout,
+        diagnosis_seconds=diagnose,
         use_cache=not no_cache,
         trust=trust,
         seed=seed,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeconv.cli.screen import Screen, open_console, print_message
+from edgeconv.errors import counted
 from edgeconv.execute.records import Listener, Step, StepRecord
 from edgeconv.report.figures import format_seconds
 from edgeconv.validation.verdict import Verdict
@@ -92,6 +93,8 @@ def _title(step: Step) -> str:
         return f"verify {step.source}"
     if step.kind == "capture":
         return f"capture ({step.converter})"
+    if step.kind == "diagnose":
+        return f"diagnose {step.target}: find the smallest part that fails"
     return f"{step.source} → {step.target} ({step.converter})"
 
 
@@ -107,4 +110,11 @@ def _result(record: StepRecord, verdict: Verdict | None) -> str:
     if record.error is not None:
         error = record.error
         return f"{error.message}: {error.why}" if error.why else error.message
+    if record.step.kind == "diagnose":
+        found = record.details.get("operators")
+        return (
+            f"{found} of {counted(int(str(record.details['of'])), 'operator')}"
+            if found
+            else "none was found"
+        )
     return verdict.summary() if verdict else ""

@@ -21,7 +21,7 @@ from edgeconv.cli.options import (
     read_path,
 )
 from edgeconv.cli.screen import Screen, as_table
-from edgeconv.errors import ValidationError
+from edgeconv.errors import ValidationError, counted
 from edgeconv.report.figures import format_error, format_floor
 from edgeconv.validation.verdict import OutputMetrics, Verdict
 
@@ -106,7 +106,7 @@ def _tell(verdict: Verdict) -> str:
     if verdict.problems:
         blocks.append("\n".join(f"problem: {text}" for text in verdict.problems))
     state = "passed" if verdict.passed else "failed"
-    blocks.append(f"{state}: {verdict.samples} samples against {verdict.reference}")
+    blocks.append(f"{state}: {counted(verdict.samples, 'sample')} against {verdict.reference}")
     return "\n\n".join(blocks)
 
 

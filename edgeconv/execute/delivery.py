@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from edgeconv.errors import OutputError
-from edgeconv.execute.ownership import is_our_rejection, is_ours
+from edgeconv.execute.ownership import is_our_rejection, is_our_reproduction, is_ours
 from edgeconv.formats import Format
 from edgeconv.formats.companion import companion
 from edgeconv.plugin.job import Json
@@ -115,6 +115,31 @@ class OutputFolder:
             _logger.warning("'%s' is not kept under '%s': %s", name, folder, error)
             return None
         return folder / name
+
+    def keep_reproduction(self, source: Path, name: str) -> Path | None:
+        """Keep the folder for a bug report about the artifact `name`; None if it cannot be kept."""
+        target = self._reproduction(name)
+        if target.exists() and not is_our_reproduction(target):
+            _logger.warning("'%s' is not replaced: edgeconv did not make it", target)
+            return None
+        try:
+            self._create(target.parent)
+            self._replace(source, target)
+        except OSError as error:
+            _logger.warning("'%s' cannot be written: %s", target, error)
+            return None
+        return target
+
+    def forget_reproduction(self, name: str) -> None:
+        """Remove what an earlier run found out about a failure of the artifact `name`."""
+        target = self._reproduction(name)
+        if is_our_reproduction(target):
+            remove(target)
+            with suppress(OSError):
+                target.parent.rmdir()
+
+    def _reproduction(self, name: str) -> Path:
+        return self.path / _REJECTED / f"{name}.reproduce"
 
     def forget_rejected(self, name: str) -> None:
         """Remove what an earlier run rejected under this name."""

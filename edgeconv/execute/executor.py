@@ -12,6 +12,7 @@ from pathlib import Path
 from edgeconv.errors import EdgeconvError, MissingDependencyError, NoRouteError, UsageError
 from edgeconv.execute.capture import Capture, capture
 from edgeconv.execute.delivery import OutputFolder
+from edgeconv.execute.diagnosing import Diagnose, Subject
 from edgeconv.execute.gate import Gate
 from edgeconv.execute.goal import Goal
 from edgeconv.execute.losses import Losses, Once
@@ -51,6 +52,7 @@ def convert(
     listener: Listener,
     scratch: Path,
     verifiers: Mapping[str, Verifier] = VERIFIERS,
+    diagnose: Diagnose | None = None,
 ) -> Outcome:
     """Capture a model, convert it to each goal, verify and deliver the artifacts.
 
@@ -64,6 +66,7 @@ def convert(
         listener: Hears of steps as they happen.
         scratch: Holds the folder this run works in.
         verifiers: How each format is verified.
+        diagnose: Looks into failures of formats once all were tried; nobody does unless given.
 
     Raises:
         UsageError: An unknown format, converter, or a name that no file can have.
@@ -84,7 +87,7 @@ def convert(
                 workspace=workspace,
                 gate=Gate(request.jobs or len(os.sched_getaffinity(0))),
             )
-            goals, captured = run.execute(steps, output)
+            goals, captured = run.execute(steps, output, diagnose)
     finally:
         output.tidy()
         store.close()
@@ -143,7 +146,7 @@ class _Run:
         return {f"{self._request.name}{known.suffix}": known for known in found}
 
     def execute(
-        self, steps: Steps, output: OutputFolder
+        self, steps: Steps, output: OutputFolder, diagnose: Diagnose | None
     ) -> tuple[tuple[GoalOutcome, ...], Capture | None]:
         """Capture, then pursue all goals; what cannot succeed is found out before anything runs."""
         outcomes: dict[str, GoalOutcome] = {}
@@ -160,6 +163,7 @@ class _Run:
                 captured = self._capture(steps, plans, warming)
             if isinstance(captured, Capture):
                 outcomes |= self._pursue(plans, captured, steps, warming, output)
+                outcomes |= self._look_into(outcomes, captured, steps, output, diagnose)
         except BaseException:
             steps.stop()
             raise
@@ -251,6 +255,26 @@ class _Run:
             except BaseException:
                 steps.stop()  # before the threads are waited for
                 raise
+
+    def _look_into(
+        self,
+        goals: Mapping[str, GoalOutcome],
+        captured: Capture,
+        steps: Steps,
+        output: OutputFolder,
+        diagnose: Diagnose | None,
+    ) -> Mapping[str, GoalOutcome]:
+        """What can be found out about formats that failed; without a program there is nothing to look into."""
+        has_failed = any(goal.error and goal.attempts for goal in goals.values())
+        if diagnose is None or captured.program is None or not has_failed:
+            return {}
+        subject = Subject(
+            program=captured.program.path,
+            is_dynamic=bool(captured.signature.dims),
+            lane=self._lane,
+            steps=steps,
+        )
+        return diagnose(goals, subject, output)
 
     def _share(
         self, captured: Capture, steps: Steps, warming: Warming, plans: Mapping[str, Plan]

@@ -69,6 +69,7 @@ class Goal:
     def pursue(self) -> GoalOutcome:
         """Try routes until one delivers, or none is left."""
         self._shared.steps.gate.join()
+        self._output.forget_reproduction(self._file)
         try:
             while True:
                 plan = self._next_plan()
@@ -100,7 +101,9 @@ class Goal:
             self._note(plan, lost)
             return None
         except OutputError as error:
-            attempt = Attempt(route=plan.route, result="failed", reason=describe(error))
+            attempt = Attempt(
+                route=plan.route, result="failed", reason=describe(error), error=error
+            )
             self._failed.append(_Failed(attempt=attempt, error=error))
             return self._finish(error=error)
 
@@ -127,6 +130,7 @@ class Goal:
             result="rejected" if lost.rejected else "failed",
             reason=describe(lost.error),
             verdict=lost.verdict,
+            error=lost.error,
         )
         self._failed.append(_Failed(attempt=attempt, error=lost.error))
         if lost.rejected is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeconv.artifact import digest_path
 
-__all__ = ["is_our_rejection", "is_ours"]
+__all__ = ["is_our_rejection", "is_our_reproduction", "is_ours"]
 
 _REPORT = "report.json"
 # Every artifact holds a record that names this, as plain bytes in each format.
@@ -31,11 +31,20 @@ def is_ours(path: Path) -> bool:
 
 def is_our_rejection(reason: Path) -> bool:
     """Whether a file is the reason that edgeconv left beside an artifact it rejected."""
+    return _holds(reason, {"format", "route", "reason", "verdict"})
+
+
+def is_our_reproduction(folder: Path) -> bool:
+    """Whether edgeconv made the folder of a bug report at a path."""
+    return _holds(folder / "failure.json", {"format", "route", "operators", "error"})
+
+
+def _holds(path: Path, keys: set[str]) -> bool:
     try:
-        found = json.loads(reason.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found.keys() >= {"format", "route", "reason", "verdict"}
+    return isinstance(found, dict) and found.keys() >= keys
 
 
 def _carries_record(path: Path) -> bool:

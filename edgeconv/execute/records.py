@@ -18,10 +18,10 @@ __all__ = ["Attempt", "GoalOutcome", "Listener", "Outcome", "Step", "StepRecord"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One piece of work: a capture, a conversion, or a verification."""
+    """One piece of work: a capture, a conversion, a verification, or the diagnosis of a failure."""
 
     id: str
-    kind: Literal["capture", "convert", "verify"]
+    kind: Literal["capture", "convert", "verify", "diagnose"]
     converter: str
     source: str
     target: str
@@ -64,17 +64,29 @@ class Attempt:
     result: Literal["delivered", "failed", "rejected"]
     reason: str = ""
     verdict: Verdict | None = None
+    error: EdgeconvError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalOutcome:
-    """What became of one format that was asked for; `error` is set when nothing was delivered."""
+    """What became of one format that was asked for.
+
+    Attributes:
+        format: Format id.
+        attempts: Routes that were tried, in order.
+        artifact: What was delivered.
+        verdict: The last there was.
+        rejected_path: Where an artifact that failed verification is kept.
+        reproduction: Folder with the smallest part of the model that fails, and a script.
+        error: Set when nothing was delivered.
+    """
 
     format: str
     attempts: tuple[Attempt, ...]
     artifact: Artifact | None = None
     verdict: Verdict | None = None
     rejected_path: Path | None = None
+    reproduction: Path | None = None
     error: EdgeconvError | None = None
 
 

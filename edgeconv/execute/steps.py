@@ -18,7 +18,7 @@ from edgeconv.errors import (
     error_from_json,
 )
 from edgeconv.execute.gate import Gate
-from edgeconv.execute.records import Listener, StepRecord
+from edgeconv.execute.records import Listener, Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Reply, Runner, Task, failure
 from edgeconv.execute.work import Done, Material, Work, call_of
@@ -151,6 +151,14 @@ class Steps:
         if done is None:
             raise cast("EdgeconvError", error)
         return done
+
+    def begin(self, step: Step) -> None:
+        """Tell that a step begins that is done elsewhere."""
+        self._listener.step_started(step)
+
+    def end(self, record: StepRecord) -> None:
+        """Keep the record of a step that was done elsewhere."""
+        self._record(record, None)
 
     def send(self, work: Work, job: Job) -> Reply:
         """Have the lane's worker do it."""

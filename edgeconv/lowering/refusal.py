@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from edgeconv.errors import UnsupportedOperatorsError
+from edgeconv.errors import UnsupportedOperatorsError, counted
 from edgeconv.graph import Source
 from edgeconv.lowering.sources import source_of
 
@@ -54,10 +54,9 @@ def unsupported_error(refusals: Sequence[Refusal]) -> UnsupportedOperatorsError:
     keys = [(item.operator, item.why) for item in refusals]
     first = {key: item.source for key, item in zip(reversed(keys), reversed(refusals), strict=True)}
     counts = Counter(keys)
-    what = "1 operator" if len(counts) == 1 else f"{len(counts)} operators"
     return UnsupportedOperatorsError(
-        f"{what} cannot be lowered",
-        why="the edge graph cannot express what they do",
+        f"{counted(len(counts), 'operator')} cannot be lowered",
+        why="the edge graph has no words for what is listed",
         hint="write the model with other operators, or try another route (--avoid edge-lowering)",
         details=[
             f"{operator} x{count}, first at {first[operator, why]}" + (f": {why}" if why else "")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgeconv.errors import UnsupportedOperatorsError
+from edgeconv.errors import UnsupportedOperatorsError, counted
 from edgeconv.graph import Builder, Graph, Node, Tensor
 from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.builder import make_node
@@ -103,8 +103,8 @@ def legalize(graph: Graph, target: KernelSet) -> list[str]:
         legalizer.run(part)
     if legalizer.refused:
         raise UnsupportedOperatorsError(
-            f"{len(legalizer.refused)} operators cannot be written as {target.title}",
-            why=f"{target.title} has no kernel that takes them",
+            f"{counted(len(legalizer.refused), 'operator')} cannot be written as {target.title}",
+            why=f"{target.title} has no kernel that takes what is listed",
             hint="use another dtype or a smaller rank in the model",
             details=_describe(legalizer.refused),
         )

@@ -113,6 +113,7 @@ def _goal(goal: GoalOutcome, facts: RunFacts) -> GoalReport:
         attempts=[_attempt(attempt) for attempt in goal.attempts],
         is_delivered=goal.artifact is not None,
         rejected_path=_relative(rejected, facts.folder) if rejected else None,
+        reproduction=_relative(goal.reproduction, facts.folder) if goal.reproduction else None,
         error=_error(goal.error),
     )
 
@@ -171,11 +172,12 @@ _LEFT_OUT = {
     "capture": frozenset({"dependencies", "distributions", "signature", "export_error"}),
     "convert": frozenset[str](),
     "verify": frozenset({"verdict"}),
+    "diagnose": frozenset[str](),
 }
 
 
 def _details(
-    record: StepRecord, kind: Literal["capture", "convert", "verify"]
+    record: StepRecord, kind: Literal["capture", "convert", "verify", "diagnose"]
 ) -> dict[str, JsonValue]:
     kept = {key: value for key, value in record.details.items() if key not in _LEFT_OUT[kind]}
     return cast("dict[str, JsonValue]", strict(kept))

@@ -176,6 +176,10 @@ class GoalReport(_Model):
     attempts: list[AttemptReport] = Field(description="Routes that were tried, in order.")
     is_delivered: bool
     rejected_path: str | None = Field(description="Where an artifact that failed is kept.")
+    reproduction: str | None = Field(
+        default=None,
+        description="Folder with the smallest part of the model that fails, and a script for a bug report.",
+    )
     error: ErrorReport | None = Field(description="Set when nothing was delivered.")
 
 
@@ -183,7 +187,7 @@ class StepReport(_Model):
     """One piece of work."""
 
     id: str
-    kind: Literal["capture", "convert", "verify"]
+    kind: Literal["capture", "convert", "verify", "diagnose"]
     converter: str
     source: str
     target: str

@@ -143,11 +143,11 @@ def _bars(steps: Iterable[StepReport], span: float) -> Iterable[Bar]:
     for step in steps:
         left = 100 * step.started_seconds / span
         width = 100 * step.seconds / span
-        is_verify = step.kind == "verify"
+        title = {"verify": f"verify {step.target}", "diagnose": f"diagnose {step.target}"}
         label = "cached" if step.is_cache_hit else format_seconds(step.seconds)
         yield Bar(
-            title=f"verify {step.target}" if is_verify else step.converter,
-            subtitle="" if is_verify else f"{step.source} → {step.target}",
+            title=title.get(step.kind, step.converter),
+            subtitle="" if step.kind in title else f"{step.source} → {step.target}",
             kind=_bar_kind(step),
             left=round(left, 2),
             width=round(width, 2),

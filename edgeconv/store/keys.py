@@ -17,7 +17,7 @@ from edgeconv.store.digests import DigestMemo
 __all__ = ["action_key", "code_digest", "module_versions"]
 
 # Parts of edgeconv that workers do not run, or that only pass files on: changes there change no result.
-_HOST_ONLY = ("cli", "execute", "plan", "report", "store", "testing")
+_HOST_ONLY = ("cli", "diagnosis", "execute", "plan", "report", "store", "testing")
 
 
 def action_key(facts: Mapping[str, Json]) -> str:

@@ -126,9 +126,7 @@ def damage_onnx(request: dict[str, Json], context: Context) -> dict[str, Json]:
     import numpy as np
     import onnx
 
-    options = cast("dict[str, Json]", request["options"])
-    module, _, function = str(options["entry"]).partition(":")
-    result = cast("dict[str, Json]", getattr(import_module(module), function)(request, context))
+    result = _delegate(request, context)
     path = str(result["output"])
     model = onnx.load(path)
     weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -137,6 +135,39 @@ def damage_onnx(request: dict[str, Json], context: Context) -> dict[str, Json]:
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     onnx.save(model, path)
     return result
+
+
+def crash_on_operator(request: dict[str, Json], context: Context) -> dict[str, Json]:
+    """Die of the ATen operator named by the option `operator`; without it do what the option `entry` names."""
+    from edgeconv.formats.torch_export import load_program
+
+    options = cast("dict[str, Json]", request["options"])
+    inputs = cast("dict[str, str]", request["inputs"])
+    graph = load_program(Path(inputs["source"])).graph
+    if any(str(node.target) == options["operator"] for node in graph.nodes):
+        return crash(request, context)
+    return _delegate(request, context)
+
+
+def mistranslate_onnx(request: dict[str, Json], context: Context) -> dict[str, Json]:
+    """Do what the option `entry` names, then make every ONNX operator `from` one of type `to`."""
+    import onnx
+
+    options = cast("dict[str, Json]", request["options"])
+    result = _delegate(request, context)
+    path = str(result["output"])
+    model = onnx.load(path)
+    for node in model.graph.node:
+        if node.op_type == options["from"]:
+            node.op_type = str(options["to"])
+    onnx.save(model, path)
+    return result
+
+
+def _delegate(request: dict[str, Json], context: Context) -> dict[str, Json]:
+    options = cast("dict[str, Json]", request["options"])
+    module, _, function = str(options["entry"]).partition(":")
+    return cast("dict[str, Json]", getattr(import_module(module), function)(request, context))
 
 
 def close_streams(_request: dict[str, Json], _context: Context) -> dict[str, Json]:

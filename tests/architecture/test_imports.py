@@ -43,7 +43,7 @@ print("\\n".join(failed))
 """
 
 # Run in workers only, each with the framework it is for.
-IN_WORKERS = ("edgeconv.lowering.", "edgeconv_converters.")
+IN_WORKERS = ("edgeconv.diagnosis.cutting.", "edgeconv.lowering.", "edgeconv_converters.")
 # The edge graph holds its constants as NumPy arrays, and what works on it is run in workers.
 WITH_NUMPY = (
     "edgeconv.graph",

@@ -8,7 +8,7 @@ import re
 import torch
 from torch import nn
 
-from edgeconv.errors import ConversionError, StepError, UnsupportedOperatorsError
+from edgeconv.errors import ConversionError, StepError, UnsupportedOperatorsError, counted
 from edgeconv.lowering.sources import count_operators, operator_nodes
 
 __all__ = ["explain"]
@@ -38,8 +38,8 @@ def explain(
         )
     found = _find_missing(module, examples) or [missing["op"]]
     return UnsupportedOperatorsError(
-        f"{len(found)} operators are unknown to litert-torch",
-        why="it has no translation for them",
+        f"litert-torch does not know {counted(len(found), 'operator')}",
+        why="it has no translation for what is listed",
         details=found,
     )
 

@@ -7,7 +7,13 @@ from collections.abc import MutableMapping
 
 import tensorflow as tf
 
-from edgeconv.errors import CaptureError, ConversionError, StepError, UnsupportedOperatorsError
+from edgeconv.errors import (
+    CaptureError,
+    ConversionError,
+    StepError,
+    UnsupportedOperatorsError,
+    counted,
+)
 from edgeconv.formats import load_handler
 from edgeconv.plugin import Job, JobResult, Json
 
@@ -57,7 +63,7 @@ def _refusal(error: Exception) -> ConversionError:
         )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return UnsupportedOperatorsError(
-        f"{len(counts)} operators have no builtin of TFLite",
-        why="TFLiteConverter would leave them to TensorFlow's own kernels, which are not on a device",
+        f"TFLite has no builtin for {counted(len(counts), 'operator')}",
+        why="TFLiteConverter would leave what is listed to TensorFlow's own kernels, which are not on a device",
         details=[f"{op} x{n}, first at {places[op].partition('@')[0]}" for op, n in ordered],
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from edgeconv.source import ModelSource
 from edgeconv_converters.torch_export.built import Built
 from edgeconv_converters.torch_export.factory import call_factory
-from edgeconv_converters.torch_export.loaded import load_file, sign_script
+from edgeconv_converters.torch_export.loaded import load_file, sign_loaded
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 
 __all__ = ["build_source"]
@@ -27,6 +25,4 @@ def build_source(source: ModelSource) -> Built:
     if source.weights is not None:
         weights = read_weights(source.weights, trust=source.trust)
         load_weights(module, weights, source.weights)
-    if isinstance(module, torch.jit.ScriptModule):
-        module = sign_script(module)
-    return Built(module=module, args=args, kwargs=kwargs)
+    return Built(module=sign_loaded(module), args=args, kwargs=kwargs)

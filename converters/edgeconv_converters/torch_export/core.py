@@ -34,6 +34,7 @@ from edgeconv_converters.torch_export.flatten import (
     turn_tensors,
 )
 from edgeconv_converters.torch_export.layout import Subject, export_in_layout, read_turned
+from edgeconv_converters.torch_export.loaded import sign_loaded
 from edgeconv_converters.torch_export.observe import check_repeatable, run_raw
 from edgeconv_converters.torch_export.prepare import (
     check_weights,
@@ -134,6 +135,7 @@ def capture_module(
         CaptureError: A dynamic dim is not possible, or the program computes something else.
         UsageError: `dynamic` names an input or an axis that there is not.
     """
+    module = sign_loaded(module)
     bound = bind_inputs(module, args, kwargs)
     bound = bound.with_tensors(tuple(tensor.cpu() for tensor in bound.tensors))
     return capture_bound(module, bound, resolve_dims(bound, dynamic), settings, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from edgeconv.signature import Dim, InputSpec, Signature
 from edgeconv_converters.torch_export.built import Built
 from edgeconv_converters.torch_export.examples import InputShapes
 
-__all__ = ["Signed", "load_file", "sign_script"]
+__all__ = ["Signed", "load_file", "sign_loaded", "sign_script"]
 
 
 def load_file(path: Path, *, is_trusted: bool) -> Built:
@@ -68,14 +69,12 @@ def _load_script(path: Path, *, is_trusted: bool) -> Built:
 def _load_program(path: Path, *, is_trusted: bool) -> Built:
     program = load_program(path, is_trusted=is_trusted)
     args, kwargs = program.example_inputs or ((), None)
-    module = program.module()
-    if isinstance(module, fx.GraphModule):
-        make_traceable(module)
+    module = sign_loaded(program.module())
     stored = read_stored(path)
     signature = None if stored is None else stored[0]
     names = () if signature is None else tuple(spec.name for spec in signature.outputs)
     return Built(
-        module=Signed(module, inspect.signature(module.forward)),
+        module=module,
         args=tuple(args),
         kwargs=kwargs,
         shapes=_read_shapes(program, signature),
@@ -156,6 +155,29 @@ def make_traceable(module: fx.GraphModule) -> None:
             elif not isinstance(node.meta.get("val"), torch.Tensor):
                 sizes.add(node)  # arithmetic on sizes gives a size
     module.recompile()
+
+
+def sign_loaded(module: nn.Module) -> nn.Module:
+    """What PyTorch loaded from a script or a program, behind a Python forward; any other module as it is.
+
+    The module itself is not changed; what is given shares its weights.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return sign_script(module)
+    # The module of a program has its own `train`, which refuses.
+    if not (isinstance(module, fx.GraphModule) and "train" in vars(module)):
+        return module
+    copied = _with_own_graph(module)
+    make_traceable(copied)
+    return Signed(copied, inspect.signature(module.forward))
+
+
+def _with_own_graph(module: fx.GraphModule) -> fx.GraphModule:
+    graph = fx.Graph()
+    results = graph.graph_copy(module.graph, {})
+    graph.output(results)
+    graph.set_codegen(copy.copy(module.graph._codegen))  # noqa: SLF001 - nothing else tells it
+    return fx.GraphModule(module, graph)
 
 
 def sign_script(script: torch.jit.ScriptModule) -> Signed:

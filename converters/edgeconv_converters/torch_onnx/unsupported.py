@@ -15,7 +15,7 @@ import torch
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
-from edgeconv.errors import UnsupportedOperatorsError
+from edgeconv.errors import UnsupportedOperatorsError, counted
 from edgeconv.lowering.sources import count_operators, operator_nodes
 
 __all__ = ["unconvertible", "unsupported"]
@@ -58,8 +58,8 @@ def unconvertible(
 
 def _refusal(found: list[str]) -> UnsupportedOperatorsError:
     return UnsupportedOperatorsError(
-        f"{len(found)} operators without a translation to ONNX",
-        why="PyTorch's exporter does not know them",
+        f"{counted(len(found), 'operator')} without a translation to ONNX",
+        why="PyTorch's exporter does not know what is listed",
         hint="write them with other operators, or ask for another format",
         details=found,
     )
