@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgeconv.artifact import Artifact
 from edgeconv.conversion import (
     DEFAULT_GOALS,
     DIAGNOSIS_SECONDS,
     ConversionOptions,
+    as_criterion,
     check_diagnosis,
     check_numbers,
     default_name,
@@ -197,7 +198,7 @@ def load(
     return Model(name=options.name or "model", source=str(model), options=options)
 
 
-def convert(
+def convert(  # noqa: PLR0913 - one parameter for each option
     model: Model | str | Path,
     *,
     to: str | Sequence[str] = DEFAULT_GOALS,
@@ -205,6 +206,7 @@ def convert(
     layout: str | None = None,
     via: Sequence[str] = (),
     avoid: Sequence[str] = (),
+    best: Literal["latency", "size", "accuracy"] | None = None,
     samples: Data | None = None,
     metadata: Mapping[str, str] | None = None,
     use_cache: bool = True,
@@ -221,6 +223,8 @@ def convert(
             if None. What an image is, is found in the program: see `docs/decisions/0016-layout-is-settled-at-the-capture.md`.
         via: Converters or formats that routes must pass.
         avoid: Converters or formats that no route may pass.
+        best: Follow all routes to the end, measure what they made on this machine, and keep the best; the first that is
+            verified is kept unless given.
         samples: Real inputs to verify with besides those that the model was captured with; see `capture`.
         metadata: Stored inside the artifacts.
         use_cache: Whether results of earlier runs are used, and kept.
@@ -257,6 +261,7 @@ def convert(
             out=Path(out),
             via=tuple(via),
             avoid=tuple(avoid),
+            best=as_criterion(best),
             metadata={**request.metadata, **(metadata or {})},
             use_cache=use_cache,
         )

@@ -6,11 +6,10 @@ and the report, which is written into the output folder beside the artifacts.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -28,11 +27,25 @@ from edgeconv.execute.diagnosing import Diagnose, Subject
 from edgeconv.execute.executor import convert
 from edgeconv.execute.in_process import LaneRouter
 from edgeconv.execute.pool import WorkerPool
-from edgeconv.execute.records import GoalOutcome, Listener, Outcome, Step, StepRecord
+from edgeconv.execute.records import (
+    GoalOutcome,
+    Listener,
+    Outcome,
+    Step,
+    StepRecord,
+)
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import VERIFIERS, Verifier
 from edgeconv.formats import detect
+from edgeconv.options import (
+    DEFAULT_GOALS,
+    DIAGNOSIS_SECONDS,
+    ConversionOptions,
+    as_criterion,
+    check_diagnosis,
+    check_numbers,
+)
 from edgeconv.plan.plan import Plan, Rejected, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.job import Json
@@ -52,6 +65,7 @@ __all__ = [
     "DIAGNOSIS_SECONDS",
     "Conversion",
     "ConversionOptions",
+    "as_criterion",
     "capture_options",
     "check_diagnosis",
     "check_numbers",
@@ -63,12 +77,6 @@ __all__ = [
     "source_format",
 ]
 
-DEFAULT_GOALS = ("onnx", "torchscript", "savedmodel", "tflite")
-"""What a model is converted to unless the user says otherwise."""
-
-DIAGNOSIS_SECONDS = 60.0
-"""How long failures are looked into unless the user says otherwise."""
-
 _SOURCE = "torch"
 # What PyTorch can load again is captured like a module.
 _CAPTURED = ("torch-export", "torchscript")
@@ -77,54 +85,6 @@ _LAYOUTS = (Layout.NCHW.value, Layout.NHWC.value)
 _MAX_LABELS_BYTES = 16 * 2**20
 # Errors of the call itself: nothing was tried, so there is nothing to report.
 _REFUSALS = (InvalidInputError, OutputError, UnsafeInputError, UsageError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionOptions:
-    """What the user asked for.
-
-    Attributes:
-        model: The model as the user wrote it: a file or a factory.
-        out: Folder that receives the artifacts and the report.
-        goals: Format ids.
-        name: The model's name; that of the factory or the file unless given.
-        inputs: One description for each input, such as `image:float32[N=1,3,224,224]`.
-        weights: Weights for a factory.
-        samples: Real inputs to verify with.
-        via: Converters or formats that routes must pass.
-        avoid: Converters or formats that no route may pass.
-        jobs: Steps that may run side by side; None for one per core.
-        timeout_seconds: For one step; None for no limit.
-        use_cache: Whether results of earlier runs are used, and kept.
-        trust: Whether a pickle may run code when it is read.
-        seed: For anything random.
-        metadata: Stored inside artifacts: author, description.
-        labels: File with one class name per line, stored inside artifacts.
-        layout: The layout that images are to go in and come out in: `nchw` or `nhwc`; the model's own if None.
-        diagnosis_seconds: How long the smallest part of the model that fails may be looked for when a format failed;
-            0 not to look.
-        command: The command line, for the report; empty when called from Python.
-    """
-
-    model: str
-    out: Path
-    goals: tuple[str, ...] = DEFAULT_GOALS
-    name: str | None = None
-    inputs: tuple[str, ...] = ()
-    weights: Path | None = None
-    samples: Path | None = None
-    via: tuple[str, ...] = ()
-    avoid: tuple[str, ...] = ()
-    jobs: int | None = None
-    timeout_seconds: float | None = None
-    use_cache: bool = True
-    trust: bool = False
-    seed: int = 0
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    labels: Path | None = None
-    layout: str | None = None
-    diagnosis_seconds: float = DIAGNOSIS_SECONDS
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +272,7 @@ def make_request(options: ConversionOptions) -> ConversionRequest:
         metadata={**options.metadata, **labels},
         via=options.via,
         avoid=options.avoid,
+        best=options.best,
         jobs=options.jobs,
         timeout_seconds=options.timeout_seconds,
         use_cache=options.use_cache,
@@ -376,34 +337,6 @@ def source_format(source: ModelSource) -> str:
     return _SOURCE if found in _CAPTURED else found
 
 
-def check_numbers(*, seed: int, timeout_seconds: float | None = None) -> None:
-    """Refuse numbers that mean nothing.
-
-    Raises:
-        UsageError: The seed is none that all random generators take, or the timeout is no time.
-    """
-    if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
-        raise UsageError(
-            f"a timeout of {timeout_seconds:g} seconds means nothing",
-            hint="give a number of seconds above 0, or none for no limit",
-        )
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"{seed} is no seed", hint="give a number from 0 to 2**63 - 1")
-
-
-def check_diagnosis(seconds: float) -> None:
-    """Refuse what is no time.
-
-    Raises:
-        UsageError: It is negative, infinite or not a number.
-    """
-    if not 0 <= seconds < math.inf:
-        raise UsageError(
-            f"failures cannot be looked into for {seconds:g} seconds",
-            hint="give a number of seconds, or 0 not to look into them",
-        )
-
-
 def default_name(source: ModelSource) -> str:
     """A name for the files: that of the factory, or of the file without its suffixes."""
     raw = source.function or Path(source.path or "model").name.split(".")[0]
@@ -459,6 +392,7 @@ def _report(
         memory_bytes=psutil.virtual_memory().total,
         plans=plans,
         rejected=rejected,
+        best=request.best,
     )
     report = build_report(outcome, facts)
     try:

@@ -87,6 +87,14 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
+Best = Annotated[
+    str | None,
+    typer.Option(
+        metavar="latency|size|accuracy",
+        help="Follow all routes to the end, measure what they made, and keep the best; else the first that is verified.",
+        show_default=False,
+    ),
+]
 Diagnose = Annotated[
     float,
     typer.Option(
@@ -131,6 +139,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
     via: Via = None,
     avoid: Avoid = None,
     layout: Layout = None,
+    best: Best = None,
     samples: Samples = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
@@ -150,7 +159,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
     Every route to a format is tried until one gives an artifact that computes what the model computes.
     """
     from edgeconv.cli.progress import watch
-    from edgeconv.conversion import DEFAULT_GOALS, ConversionOptions, run_conversion
+    from edgeconv.conversion import DEFAULT_GOALS, ConversionOptions, as_criterion, run_conversion
 
     metadata = {"author": author, "description": description}
     options = ConversionOptions(
@@ -164,6 +173,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
         samples=samples,
         via=split_ids(via),
         avoid=split_ids(avoid),
+        best=as_criterion(best),
         jobs=jobs,
         timeout_seconds=timeout,
         diagnosis_seconds=diagnose,

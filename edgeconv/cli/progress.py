@@ -93,6 +93,8 @@ def _title(step: Step) -> str:
         return f"verify {step.source}"
     if step.kind == "capture":
         return f"capture ({step.converter})"
+    if step.kind == "measure":
+        return f"measure {step.source}"
     if step.kind == "diagnose":
         return f"diagnose {step.target}: find the smallest part that fails"
     return f"{step.source} → {step.target} ({step.converter})"
@@ -117,4 +119,6 @@ def _result(record: StepRecord, verdict: Verdict | None) -> str:
             if found
             else "none was found"
         )
+    if record.step.kind == "measure":
+        return f"{record.details['rounds']} rounds"
     return verdict.summary() if verdict else ""

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from edgeconv.cli.screen import as_table
-from edgeconv.report.figures import format_error, format_floor, format_size
-from edgeconv.report.model import ErrorReport, OutputReport, Report
-from edgeconv.report.reading import FormatRow, format_rows
+from edgeconv.report.figures import format_error, format_floor, format_latency, format_size
+from edgeconv.report.model import ErrorReport, GoalReport, OutputReport, Report
+from edgeconv.report.reading import CandidateRow, FormatRow, candidate_rows, format_rows
 
 __all__ = ["list_problems", "summarize"]
 
+_CANDIDATES = ("route", "size", "latency", "error / floor", "result")
 _HEADER = ("format", "size", "verdict", "error / floor", "route", "seconds")
 
 
 def summarize(report: Report) -> str:
-    """One line for each format that was asked for."""
-    return as_table(_HEADER, [_cells(row) for row in format_rows(report)], right=(1, 5))
+    """One line for each format that was asked for, and a table for each of which the best was looked for."""
+    table = as_table(_HEADER, [_cells(row) for row in format_rows(report)], right=(1, 5))
+    more = [_compare(goal, report.best or "") for goal in report.goals if goal.candidates]
+    return "\n\n".join([table, *more])
+
+
+def _compare(goal: GoalReport, best: str) -> str:
+    rows = [_candidate_cells(row) for row in candidate_rows(goal)]
+    return f"{goal.format}, best by {best}:\n{as_table(_CANDIDATES, rows, right=(1, 2))}"
+
+
+def _candidate_cells(row: CandidateRow) -> tuple[str, ...]:
+    made = row.candidate
+    latency = None if made is None else made.latency_seconds
+    return (
+        " → ".join(row.attempt.route),
+        "-" if made is None else format_size(made.bytes),
+        "-" if latency is None else format_latency(latency),
+        _error(row.worst),
+        row.attempt.reason or row.attempt.result,
+    )
 
 
 def list_problems(report: Report) -> str:

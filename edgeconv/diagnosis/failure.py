@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgeconv.errors import EdgeconvError, FailureKind, UnsupportedOperatorsError
+from edgeconv.errors import EdgeconvError, FailureKind, OutputError, UnsupportedOperatorsError
 from edgeconv.execute.records import Attempt, GoalOutcome
 from edgeconv.validation.verdict import Verdict
 
@@ -19,7 +19,8 @@ _ABOUT_THE_MODEL = (
     FailureKind.INTERNAL,
 )
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Exit|Violated)): ")
-_COUNT = re.compile(r"\d+")
+# What differs between two models that fail in the same way: files, and numbers.
+_DETAIL = re.compile(r"'[^']*/[^']*'|\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Failure:
         result: `failed`, or `rejected` where the artifact was made and is wrong.
         code: Of the error.
         kind: How the step failed.
-        what: What exactly, without numbers: the message and the exception, or how an artifact is wrong.
+        what: What exactly, without numbers and files: the message and the exception, or how an artifact is wrong.
         operators: Operators that are named as not supported.
     """
 
@@ -51,7 +52,10 @@ class Failure:
 def reducible(goal: GoalOutcome) -> Attempt | None:
     """The first attempt at a goal whose failure is one of the model and the tool."""
     for attempt in goal.attempts:
-        if attempt.error is not None and _kind(attempt.error) in _ABOUT_THE_MODEL:
+        error = attempt.error
+        if error is None or isinstance(error, OutputError):
+            continue
+        if _kind(error) in _ABOUT_THE_MODEL:
             return attempt
     return None
 
@@ -69,7 +73,7 @@ def failure_of(attempt: Attempt) -> Failure | None:
         result=attempt.result,
         code=error.code,
         kind=_kind(error),
-        what=_COUNT.sub("", f"{error.message}: {exception[1] if exception else ''}"),
+        what=_DETAIL.sub("", f"{error.message}: {exception[1] if exception else ''}"),
         operators=frozenset(named_operators(error)),
     )
 

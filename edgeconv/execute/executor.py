@@ -9,7 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from edgeconv.errors import EdgeconvError, MissingDependencyError, NoRouteError, UsageError
+from edgeconv.errors import (
+    EdgeconvError,
+    InternalError,
+    MissingDependencyError,
+    NoRouteError,
+    UsageError,
+)
 from edgeconv.execute.capture import Capture, capture
 from edgeconv.execute.delivery import OutputFolder
 from edgeconv.execute.diagnosing import Diagnose, Subject
@@ -251,10 +257,19 @@ class _Run:
         with ThreadPoolExecutor(len(goals), thread_name_prefix="goal") as threads:
             try:
                 futures = {name: threads.submit(goal.pursue) for name, goal in goals.items()}
-                return {name: future.result() for name, future in futures.items()}
+                ended = {name: future.result() for name, future in futures.items()}
+                return {name: done or self._choose(goals[name]) for name, done in ended.items()}
             except BaseException:
                 steps.stop()  # before the threads are waited for
                 raise
+
+    def _choose(self, goal: Goal) -> GoalOutcome:
+        """Measured one after the other, when all steps are done."""
+        if self._request.best is None:
+            raise InternalError(
+                "a format has no outcome", why="its best artifact was not asked for"
+            )
+        return goal.choose(self._request.best)
 
     def _look_into(
         self,

@@ -15,8 +15,9 @@ from edgeconv.errors import (
     OutputError,
     ValidationError,
 )
+from edgeconv.execute.contest import Entrant, compare
 from edgeconv.execute.delivery import OutputFolder
-from edgeconv.execute.records import Attempt, GoalOutcome
+from edgeconv.execute.records import Attempt, Criterion, GoalOutcome
 from edgeconv.execute.route import Made, RouteLostError, Shared, describe, follow
 from edgeconv.formats import find_format
 from edgeconv.plan.plan import Plan, Search
@@ -25,7 +26,14 @@ from edgeconv.plugin.job import Json
 
 __all__ = ["Goal"]
 
-_SHOWN_DETAILS = 20
+# Of a process that ended, the details are what it printed last.
+_SHOWN_DETAILS = {
+    FailureKind.UNSUPPORTED_OPS: 20,
+    FailureKind.INVALID_INPUT: 5,
+    FailureKind.INTERNAL: 5,
+}
+# More than there are: a route that failed takes its converter out.
+_MOST_ROUTES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +71,57 @@ class Goal:
         self._output = output
         self._file = f"{shared.request.name}{self._format.suffix}"
         self._failed: list[_Failed] = []
+        self._tried: set[tuple[str, ...]] = set()
+        self._entrants: list[Entrant] = []
         self._rejected_attempt: Attempt | None = None
         self._rejected_path: Path | None = None
 
-    def pursue(self) -> GoalOutcome:
-        """Try routes until one delivers, or none is left."""
+    def pursue(self) -> GoalOutcome | None:
+        """Try routes until one delivers, or none is left.
+
+        Returns:
+            What became of it; None where the best of several artifacts is wanted: see `choose`.
+        """
         self._shared.steps.gate.join()
         self._output.forget_reproduction(self._file)
         try:
             while True:
                 plan = self._next_plan()
+                if isinstance(plan, EdgeconvError) and self._entrants:
+                    return None
                 if isinstance(plan, EdgeconvError):
+                    self._note_losses_elsewhere()
                     return self._finish(error=self._final_error(plan))
                 self._shared.retiring.follow(plan)
                 outcome = self._try(plan)
                 if outcome:
                     return outcome
+                self._tried.add(plan.route)
         finally:
             self._shared.retiring.finish(self._format.id)
             self._shared.steps.gate.arrive()
 
+    def choose(self, best: Criterion) -> GoalOutcome:
+        """Deliver the best of what all routes made; nothing else may run meanwhile, since it is measured."""
+        candidates = compare(self._entrants, best, self._format.id, self._shared)
+        winner = next(e for e, c in zip(self._entrants, candidates, strict=True) if c.is_chosen)
+        others = [
+            Attempt(route=each.plan.route, result="verified", verdict=each.made.verdict)
+            for each in self._entrants
+            if each is not winner
+        ]
+        try:
+            outcome = self._deliver(winner.plan, winner.made)
+        except OutputError as error:
+            outcome = self._fail_to_write(winner.plan, error)
+        return replace(outcome, attempts=(*others, *outcome.attempts), candidates=tuple(candidates))
+
     def _next_plan(self) -> Plan | EdgeconvError:
         search = replace(self._search, lost=self._shared.losses.all())
-        try:
-            return self._planner.best(self._shared.request.source_format, self._format.id, search)
-        except (NoRouteError, MissingDependencyError) as error:
-            return error
+        source = self._shared.request.source_format
+        routes = self._planner.routes(source, self._format.id, search, count=_MOST_ROUTES)
+        plan = next((plan for plan in routes if plan.route not in self._tried), None)
+        return plan or self._planner.no_route(source, self._format.id, search)
 
     def _try(self, plan: Plan) -> GoalOutcome | None:
         """Follow one route; None if it failed and another may do."""
@@ -96,16 +129,34 @@ class Goal:
             made = follow(plan, self._shared)
             self._shared.steps.gate.arrive()
             self._shared.steps.check_going_on()
+            if self._shared.request.best:
+                self._entrants.append(Entrant(plan=plan, made=made))
+                return None
             return self._deliver(plan, made)
         except RouteLostError as lost:
             self._note(plan, lost)
             return None
         except OutputError as error:
+            return self._fail_to_write(plan, error)
+
+    def _fail_to_write(self, plan: Plan, error: OutputError) -> GoalOutcome:
+        attempt = Attempt(route=plan.route, result="failed", reason=describe(error), error=error)
+        self._failed.append(_Failed(attempt=attempt, error=error))
+        return self._finish(error=error)
+
+    def _note_losses_elsewhere(self) -> None:
+        """Remember routes that were out before this format came to them: the step failed for another format."""
+        source, losses = self._shared.request.source_format, self._shared.losses
+        plans = self._planner.routes(source, self._format.id, self._search, count=_MOST_ROUTES)
+        for plan in plans:
+            errors = (losses.error(converter) for converter in plan.route)
+            error = next((found for found in errors if found is not None), None)
+            if error is None or str(error) in {str(item.error) for item in self._failed}:
+                continue
             attempt = Attempt(
                 route=plan.route, result="failed", reason=describe(error), error=error
             )
             self._failed.append(_Failed(attempt=attempt, error=error))
-            return self._finish(error=error)
 
     def _deliver(self, plan: Plan, made: Made) -> GoalOutcome:
         path = self._output.deliver(made.material.path, self._file, self._format)
@@ -199,10 +250,10 @@ class Goal:
 
 
 def _lines(failed: _Failed) -> list[str]:
-    """A line for the route, and for operators that are not supported one each."""
+    """A line for the route, and one for each operator or place that its error names."""
     route = " → ".join(failed.attempt.route)
-    more = list(failed.error.details) if _kind(failed.error) is FailureKind.UNSUPPORTED_OPS else []
-    shown = [f"    {line}" for line in more[:_SHOWN_DETAILS]]
+    most = _SHOWN_DETAILS.get(_kind(failed.error), 0)
+    shown = [f"    {line}" for line in failed.error.details[:most]]
     return [f"{route}: {failed.attempt.reason}", *shown]
 
 

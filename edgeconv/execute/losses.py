@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from edgeconv.errors import EdgeconvError
 from edgeconv.plan.plan import Rejected
 
 __all__ = ["Losses", "Once"]
@@ -20,11 +21,19 @@ class Losses:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._lost: dict[str, Rejected] = {}
+        self._errors: dict[str, EdgeconvError] = {}
 
-    def add(self, converter: str, reason: str) -> None:
-        """Take a converter out."""
+    def add(self, converter: str, reason: str, error: EdgeconvError | None = None) -> None:
+        """Take a converter out, with the error that its step ended in, if it came so far."""
         with self._guard:
             self._lost.setdefault(converter, Rejected(converter=converter, reason=reason))
+            if error is not None:
+                self._errors.setdefault(converter, error)
+
+    def error(self, converter: str) -> EdgeconvError | None:
+        """What a converter that is out failed with; None if nothing of it was tried."""
+        with self._guard:
+            return self._errors.get(converter)
 
     def all(self) -> tuple[Rejected, ...]:
         """All that are out now."""

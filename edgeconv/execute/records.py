@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
@@ -13,15 +14,25 @@ from edgeconv.plugin.job import Json
 from edgeconv.signature import Signature
 from edgeconv.validation.verdict import Verdict
 
-__all__ = ["Attempt", "GoalOutcome", "Listener", "Outcome", "Step", "StepRecord"]
+__all__ = [
+    "CRITERIA",
+    "Attempt",
+    "Candidate",
+    "Criterion",
+    "GoalOutcome",
+    "Listener",
+    "Outcome",
+    "Step",
+    "StepRecord",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One piece of work: a capture, a conversion, a verification, or the diagnosis of a failure."""
+    """One piece of work: a capture, a conversion, a verification, a measurement, or the diagnosis of a failure."""
 
     id: str
-    kind: Literal["capture", "convert", "verify", "diagnose"]
+    kind: Literal["capture", "convert", "verify", "measure", "diagnose"]
     converter: str
     source: str
     target: str
@@ -58,13 +69,50 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One route tried for one format, and how it ended."""
+    """One route tried for one format, and how it ended; `verified` is what lost against a better one."""
 
     route: tuple[str, ...]
-    result: Literal["delivered", "failed", "rejected"]
+    result: Literal["delivered", "verified", "failed", "rejected"]
     reason: str = ""
     verdict: Verdict | None = None
     error: EdgeconvError | None = None
+
+
+Criterion: TypeAlias = Literal["latency", "size", "accuracy"]
+"""What makes one artifact better than another."""
+
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An artifact that was verified, compared with those of other routes.
+
+    Attributes:
+        route: Ids of the converters that made it.
+        size_bytes: On disk.
+        latency_seconds: Median of one run of the example on this machine; None if it could not be measured.
+        error: The largest error of any output over what it may be, 0 to 1.
+        is_chosen: Whether it is the best, and was delivered.
+    """
+
+    route: tuple[str, ...]
+    size_bytes: int
+    latency_seconds: float | None
+    error: float
+    is_chosen: bool = False
+
+    def rank(self, best: Criterion) -> float:
+        """The smaller the better; what could not be measured is last."""
+        if best == "size":
+            return self.size_bytes
+        if best == "accuracy":
+            return self.error
+        return math.inf if self.latency_seconds is None else self.latency_seconds
+
+    def chosen(self, is_chosen: bool) -> Candidate:  # noqa: FBT001 - the name says it
+        """The same, chosen or not."""
+        return replace(self, is_chosen=is_chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +123,7 @@ class GoalOutcome:
         format: Format id.
         attempts: Routes that were tried, in order.
         artifact: What was delivered.
+        candidates: What was compared, where all routes were followed to find the best.
         verdict: The last there was.
         rejected_path: Where an artifact that failed verification is kept.
         reproduction: Folder with the smallest part of the model that fails, and a script.
@@ -87,6 +136,7 @@ class GoalOutcome:
     verdict: Verdict | None = None
     rejected_path: Path | None = None
     reproduction: Path | None = None
+    candidates: tuple[Candidate, ...] = ()
     error: EdgeconvError | None = None
 
 

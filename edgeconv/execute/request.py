@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeconv.execute.memory import default_limit_bytes
+from edgeconv.execute.records import Criterion
 from edgeconv.plugin.job import JobResult, Json
 
 __all__ = ["ConversionRequest"]
@@ -33,6 +34,7 @@ class ConversionRequest:
         via: Converters or formats that routes must pass.
         avoid: Converters or formats that no route may pass.
         environments: Ids of environments of converters that exist on this machine.
+        best: What decides between the artifacts of all routes; the first that is verified is taken unless given.
         jobs: Steps that may run side by side; None for one per core.
         timeout_seconds: For one step; None for no limit.
         memory_limit_bytes: For one step's process; None for no limit.
@@ -56,6 +58,7 @@ class ConversionRequest:
     via: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
+    best: Criterion | None = None
     jobs: int | None = None
     timeout_seconds: float | None = None
     memory_limit_bytes: int | None = None

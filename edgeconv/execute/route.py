@@ -187,7 +187,7 @@ def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> M
     except OutputError:
         raise
     except EdgeconvError as error:
-        shared.losses.add(spec.id, describe(error))
+        shared.losses.add(spec.id, describe(error), error)
         raise RouteLostError(error) from error
     return cast("Material", done.material)
 

@@ -9,6 +9,9 @@ from edgeconv.plugin.job import Json
 
 __all__ = ["explain", "explain_text"]
 
+# What `Cost.fidelity` means, for people: a route's is the sum over its steps.
+_FIDELITIES = {0: "direct", 1: "through another tool"}
+
 
 def explain(plans: Sequence[Plan], rejected: Sequence[Rejected]) -> dict[str, Json]:
     """Routes in order and what is out, as JSON data."""
@@ -46,5 +49,5 @@ def _route_lines(rank: int, plan: Plan) -> tuple[str, str]:
     cost = plan.cost
     steps = "1 step" if cost.hops == 1 else f"{cost.hops} steps"
     needs = f", packages of {cost.install_bytes / 2**20:.0f} MiB" if cost.install_bytes else ""
-    facts = f"fidelity {cost.fidelity}, {steps}{needs}, about {cost.seconds:.1f} s"
+    facts = f"{_FIDELITIES.get(cost.fidelity, 'lossy')}, {steps}{needs}, about {cost.seconds:.1f} s"
     return f"{rank}. {' → '.join(formats)}", f"   by {', '.join(plan.route)} ({facts})"

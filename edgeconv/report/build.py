@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -13,11 +14,12 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.execute.records import Attempt, GoalOutcome, Outcome, StepRecord
+from edgeconv.execute.records import Attempt, Candidate, Criterion, GoalOutcome, Outcome, StepRecord
 from edgeconv.plan.plan import Plan, Rejected
 from edgeconv.report.model import (
     ArtifactReport,
     AttemptReport,
+    CandidateReport,
     ErrorReport,
     GoalReport,
     HostReport,
@@ -49,6 +51,7 @@ class RunFacts:
         memory_bytes: Memory of the machine.
         plans: Routes by format, in the order they would be tried.
         rejected: Converters that no route could take.
+        best: What decided between the artifacts of all routes, if anything.
         ended: When the run ended; now unless given.
     """
 
@@ -59,6 +62,7 @@ class RunFacts:
     memory_bytes: int = 0
     plans: Mapping[str, tuple[Plan, ...]] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
+    best: Criterion | None = None
     ended: datetime | None = None
 
 
@@ -75,6 +79,7 @@ def build_report(outcome: Outcome, facts: RunFacts) -> Report:
             model=outcome.source, digest=outcome.source_digest, parameters=outcome.parameters
         ),
         signature=_signature(outcome.signature) if outcome.signature else None,
+        best=facts.best,
         goals=[_goal(goal, facts) for goal in outcome.goals],
         rejected_converters=[
             RejectedConverter(converter=item.converter, reason=item.reason)
@@ -114,7 +119,18 @@ def _goal(goal: GoalOutcome, facts: RunFacts) -> GoalReport:
         is_delivered=goal.artifact is not None,
         rejected_path=_relative(rejected, facts.folder) if rejected else None,
         reproduction=_relative(goal.reproduction, facts.folder) if goal.reproduction else None,
+        candidates=[_candidate(item) for item in goal.candidates],
         error=_error(goal.error),
+    )
+
+
+def _candidate(item: Candidate) -> CandidateReport:
+    return CandidateReport(
+        route=list(item.route),
+        bytes=item.size_bytes,
+        latency_seconds=item.latency_seconds,
+        error_over_tolerance=item.error if math.isfinite(item.error) else None,
+        is_chosen=item.is_chosen,
     )
 
 
@@ -172,12 +188,13 @@ _LEFT_OUT = {
     "capture": frozenset({"dependencies", "distributions", "signature", "export_error"}),
     "convert": frozenset[str](),
     "verify": frozenset({"verdict"}),
+    "measure": frozenset[str](),
     "diagnose": frozenset[str](),
 }
 
 
 def _details(
-    record: StepRecord, kind: Literal["capture", "convert", "verify", "diagnose"]
+    record: StepRecord, kind: Literal["capture", "convert", "verify", "measure", "diagnose"]
 ) -> dict[str, JsonValue]:
     kept = {key: value for key, value in record.details.items() if key not in _LEFT_OUT[kind]}
     return cast("dict[str, JsonValue]", strict(kept))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["format_count", "format_error", "format_floor", "format_seconds", "format_size"]
+__all__ = [
+    "format_count",
+    "format_error",
+    "format_floor",
+    "format_latency",
+    "format_seconds",
+    "format_size",
+]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -33,6 +40,15 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def format_latency(seconds: float) -> str:
+    """The time of one run with three digits.
+
+    >>> format_latency(0.00774), format_latency(0.1234), format_latency(0.0000213)
+    ('7.74 ms', '123 ms', '0.0213 ms')
+    """
+    return f"{seconds * 1000:.3g} ms"
 
 
 def format_count(count: int) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "SCHEMA_ID",
     "ArtifactReport",
     "AttemptReport",
+    "CandidateReport",
     "DimReport",
     "ErrorReport",
     "GoalReport",
@@ -139,9 +140,23 @@ class AttemptReport(_Model):
     """One route that was tried, and how it ended."""
 
     route: list[str] = Field(description="Ids of the converters, in order.")
-    result: Literal["delivered", "failed", "rejected"]
+    result: Literal["delivered", "verified", "failed", "rejected"]
     reason: str = Field(description="Why it lost.")
     verdict: VerdictReport | None = None
+
+
+class CandidateReport(_Model):
+    """An artifact that was verified, compared with those of other routes."""
+
+    route: list[str] = Field(description="Ids of the converters that made it.")
+    bytes: int = Field(description="Size on disk.")
+    latency_seconds: float | None = Field(
+        description="Median of one run of the example on this machine, rounds of all candidates interleaved."
+    )
+    error_over_tolerance: float | None = Field(
+        description="The largest error of any output over what it may be."
+    )
+    is_chosen: bool
 
 
 class RouteCostReport(_Model):
@@ -180,6 +195,10 @@ class GoalReport(_Model):
         default=None,
         description="Folder with the smallest part of the model that fails, and a script for a bug report.",
     )
+    candidates: list[CandidateReport] = Field(
+        default_factory=list,
+        description="What was compared to find the best, where that was asked for.",
+    )
     error: ErrorReport | None = Field(description="Set when nothing was delivered.")
 
 
@@ -187,7 +206,7 @@ class StepReport(_Model):
     """One piece of work."""
 
     id: str
-    kind: Literal["capture", "convert", "verify", "diagnose"]
+    kind: Literal["capture", "convert", "verify", "measure", "diagnose"]
     converter: str
     source: str
     target: str
@@ -240,6 +259,9 @@ class Report(_Model):
     name: str = Field(description="The model's name.")
     source: SourceReport
     signature: SignatureReport | None = Field(description="null if capture failed.")
+    best: Literal["latency", "size", "accuracy"] | None = Field(
+        default=None, description="What decided between the artifacts of all routes, if anything."
+    )
     goals: list[GoalReport] = Field(description="The formats asked for, in the order asked.")
     rejected_converters: list[RejectedConverter] = Field(
         description="Converters that no route could take, and why."

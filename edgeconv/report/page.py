@@ -16,11 +16,12 @@ from edgeconv.report.figures import (
     format_count,
     format_error,
     format_floor,
+    format_latency,
     format_seconds,
     format_size,
 )
 from edgeconv.report.model import OutputReport, Report, StepReport, TensorReport
-from edgeconv.report.reading import all_warnings, format_rows
+from edgeconv.report.reading import all_warnings, candidate_rows, format_rows
 
 __all__ = ["render_page"]
 
@@ -82,7 +83,9 @@ def render_page(report: Report) -> str:
         "seconds": format_seconds,
         "shell": shlex.join,
         "size": format_size,
+        "candidates": candidate_rows,
         "format_title": _format_title,
+        "latency": format_latency,
         "tensor_shape": _tensor_shape,
     }
     rows = format_rows(report)
@@ -143,7 +146,7 @@ def _bars(steps: Iterable[StepReport], span: float) -> Iterable[Bar]:
     for step in steps:
         left = 100 * step.started_seconds / span
         width = 100 * step.seconds / span
-        title = {"verify": f"verify {step.target}", "diagnose": f"diagnose {step.target}"}
+        title = {k: f"{k} {step.target}" for k in ("verify", "measure", "diagnose")}
         label = "cached" if step.is_cache_hit else format_seconds(step.seconds)
         yield Bar(
             title=title.get(step.kind, step.converter),

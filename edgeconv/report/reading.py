@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from edgeconv.report.model import (
     ArtifactReport,
+    AttemptReport,
+    CandidateReport,
     GoalReport,
     OutputReport,
     Report,
@@ -15,7 +17,14 @@ from edgeconv.report.model import (
     VerdictReport,
 )
 
-__all__ = ["FormatRow", "all_warnings", "format_rows", "worst_output"]
+__all__ = [
+    "CandidateRow",
+    "FormatRow",
+    "all_warnings",
+    "candidate_rows",
+    "format_rows",
+    "worst_output",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,38 @@ class FormatRow:
         if self.artifact:
             return "verified"
         return "rejected" if self.goal.rejected_path else "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRow:
+    """One route where all were followed to find the best.
+
+    Attributes:
+        attempt: How it ended.
+        candidate: What it made, if that was verified.
+        worst: The output that is nearest to its tolerance, or furthest beyond it.
+    """
+
+    attempt: AttemptReport
+    candidate: CandidateReport | None
+    worst: OutputReport | None
+
+
+def candidate_rows(goal: GoalReport) -> list[CandidateRow]:
+    """All routes to a format: the chosen one, what it was compared with, and those that failed; empty without a choice."""
+    if not goal.candidates:
+        return []
+    made = {tuple(item.route): item for item in goal.candidates}
+    rows = [
+        CandidateRow(
+            attempt=attempt,
+            candidate=made.get(tuple(attempt.route)),
+            worst=worst_output(attempt.verdict),
+        )
+        for attempt in goal.attempts
+    ]
+    order = {"delivered": 0, "verified": 1, "rejected": 2, "failed": 3}
+    return sorted(rows, key=lambda row: order[row.attempt.result])
 
 
 def format_rows(report: Report) -> list[FormatRow]:

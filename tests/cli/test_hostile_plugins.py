@@ -30,7 +30,7 @@ def model(tmp_path: Path) -> str:
 def _convert(refused: Refusals, model: str, name: str, *words: str) -> Said:
     out = refused.out
     via = ("--via", f"evil-{name}", "--to", "tflite")
-    return refused.edgeconv("convert", model, *via, "-o", out, "--json", *words)
+    return refused.edgeconv("convert", model, *via, "-o", out, "--json", "--diagnose", "0", *words)
 
 
 def _goal(said: Said) -> dict[str, object]:

@@ -156,6 +156,18 @@ def test_a_module_that_died_with_its_process_is_captured_again_for_the_next_rout
     ]
 
 
+def test_the_other_way_to_torchscript_steps_in(model: ec.Model, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    # The module is in this process, which a crash would end.
+    done = _convert(model, out, "torchscript", specs=_hostile("torchscript", name="raise_error"))
+    assert done.outcome.exit_status == 0
+    (first, second) = _attempts(out, "torchscript")
+    assert first[:2] == ("torchscript", "failed")
+    assert "the seventh tensor is cursed" in first[2]
+    assert second == ("torchscript-otherwise", "delivered", "")
+    assert ec.validate(out / "net.torchscript.pt", reference=model).passed
+
+
 def test_all_routes_to_tflite_step_in_one_after_the_other(model: ec.Model, tmp_path: Path) -> None:
     second = _convert(
         model, tmp_path / "second", "tflite", specs=_hostile("edge-tflite", name="crash")

@@ -17,7 +17,7 @@ from torch.jit import ScriptModule
 from edgeconv.errors import StepError
 from edgeconv.formats import load_handler
 from edgeconv.plugin.tracing import trace_live
-from edgeconv_converters.torchscript.worker import convert
+from edgeconv_converters.torchscript.worker import convert, convert_otherwise
 from tests.converters import branching
 from tests.converters.model import Model, capture, draw
 
@@ -121,8 +121,11 @@ def test_what_neither_way_keeps_is_refused_with_its_lines(tmp_path: Path) -> Non
     model = capture(branching.NumpyBranch(), (draw(2, 3),), tmp_path / "capture")
     with pytest.raises(StepError) as caught:
         model.convert(convert, tmp_path / "model.pt")
-    assert "neither trace nor script" in caught.value.message
+    assert "torch.jit.script" in caught.value.message
     assert "no attribute or method 'numpy'" in caught.value.why
+    with pytest.raises(StepError) as caught:
+        model.convert(convert_otherwise, tmp_path / "model.pt")
+    assert "one of several paths" in caught.value.message
     assert "decides by values" in caught.value.why
     assert [line.partition(": ")[2] for line in caught.value.details] == [
         "if x.numpy().sum() > 0:",
@@ -134,7 +137,7 @@ def test_what_neither_way_keeps_is_refused_with_its_lines(tmp_path: Path) -> Non
 def test_an_input_that_no_script_can_be_handed_is_refused(tmp_path: Path) -> None:
     pair = branching.Pair(draw(2, 3), draw(2, 3))
     model = capture(branching.NamedInputs(), (pair,), tmp_path / "capture")
-    with pytest.raises(StepError, match="neither") as caught:
+    with pytest.raises(StepError, match="script cannot call") as caught:
         model.convert(convert, tmp_path / "model.pt")
     assert "'Pair'" in caught.value.why
 
@@ -193,8 +196,18 @@ def test_a_model_without_a_program_or_a_script_is_traced_if_it_decides_nothing(
     live = replace(straight.live, program=None, call=call)
     model = Model(folder=straight.folder, context={**straight.context, "edgeconv.live": live})
     path = tmp_path / "model.pt"
-    assert model.convert(convert, path).details["method"] == "trace"
+    with pytest.raises(StepError, match="script cannot call"):
+        model.convert(convert, path)
+    assert model.convert(convert_otherwise, path).details["method"] == "trace"
     assert model.verify(path, "torchscript").passed
+
+
+def test_what_has_one_path_may_be_scripted(straight: Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    assert straight.convert(convert_otherwise, path).details["method"] == "script"
+    assert straight.verify(path, "torchscript").passed
+    (scaled,) = _load(path)(draw(7, 4), draw(3))
+    assert scaled.shape == (7, 3)
 
 
 def test_a_module_that_is_gone_is_told(straight: Model, tmp_path: Path) -> None:

@@ -230,9 +230,9 @@ def test_plans_are_explained() -> None:
     text = explain_text(plans, planner.rejected(search))
     assert text == (
         "1. torch → torch-export → edge-graph → tflite\n"
-        "   by capture, lower, write-tflite (fidelity 0, 3 steps, about 4.0 s)\n"
+        "   by capture, lower, write-tflite (direct, 3 steps, about 4.0 s)\n"
         "2. torch → torch-export → tflite\n"
-        "   by capture, litert (fidelity 1, 2 steps, about 12.0 s)\n"
+        "   by capture, litert (through another tool, 2 steps, about 12.0 s)\n"
         "out:\n"
         "  tf: 'tf' is to be avoided"
     )

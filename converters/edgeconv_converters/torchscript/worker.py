@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 import torch
 
@@ -13,44 +13,60 @@ from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
 from edgeconv_converters.torchscript.scripting import script_module, with_forward
 
-__all__ = ["convert"]
+__all__ = ["convert", "convert_otherwise"]
 
 
 def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:
     """Write the live module of the capture `inputs["source"]` as the TorchScript file `output`.
 
+    What torch.export took has one path, which is traced. What it refused is scripted.
+
     The file's `forward` takes the inputs positionally, under their names, and returns a tensor or a tuple of
     tensors, as C++ and Android consumers expect; the names of the outputs are in the file's record.
 
     Raises:
-        StepError: PyTorch can neither trace nor script the module, or it is no longer in memory.
+        StepError: PyTorch refuses the module, or it is no longer in memory.
     """
+    return _convert(request, context, _ways)
+
+
+def convert_otherwise(
+    request: dict[str, Json], context: MutableMapping[str, object]
+) -> dict[str, Json]:
+    """As `convert`, the other way: what torch.export took is scripted, and what it refused is traced.
+
+    Raises:
+        StepError: PyTorch refuses the module, a trace would hold one of several paths, or the module is no longer in
+            memory.
+    """
+    return _convert(request, context, lambda live: tuple(reversed(_ways(live))))
+
+
+_Way = tuple[str, Callable[[LiveCapture], torch.jit.ScriptModule]]
+
+
+def _convert(
+    request: dict[str, Json],
+    context: MutableMapping[str, object],
+    ways: Callable[[LiveCapture], tuple[_Way, ...]],
+) -> dict[str, Json]:
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"] / "model.pt2")
     if live is None:
         raise StepError("the module is not in this process")
-    how, script = _make(live)
+    name, make = ways(live)[0]
+    script = make(live)
     signature = job.signature or live.signature
     save_script(script, job.output, signature, job.metadata)
     return JobResult(
-        output=job.output, versions={"torch": torch.__version__}, details={"method": how}
+        output=job.output, versions={"torch": torch.__version__}, details={"method": name}
     ).to_json()
 
 
-def _make(live: LiveCapture) -> tuple[str, torch.jit.ScriptModule]:
-    """Trace or script, whichever keeps what the model does.
-
-    What torch.export took has one path, which a trace records. What it refused is scripted, and traced only where the
-    tracer saw no decision.
-    """
-    ways = [("trace", _trace), ("script", _script)]
-    problems: list[StepError] = []
-    for name, make in ways if live.program is not None else reversed(ways):
-        try:
-            return name, make(live)
-        except StepError as error:
-            problems.append(error)
-    raise _refusal(problems)
+def _ways(live: LiveCapture) -> tuple[_Way, ...]:
+    """The way that keeps what the model does, and the other."""
+    ways = (("trace", _trace), ("script", _script))
+    return ways if live.program is not None else ways[::-1]
 
 
 def _script(live: LiveCapture) -> torch.jit.ScriptModule:
@@ -78,14 +94,4 @@ def _flat_forward(live: LiveCapture) -> str:
     return (
         f"def forward(self, {', '.join(f'{name}: Tensor' for name in names)}):\n"
         f"    return self.module({', '.join(names)}){'[0]' if live.call.is_single else ''}\n"
-    )
-
-
-def _refusal(problems: list[StepError]) -> StepError:
-    """One error for both ways."""
-    return StepError(
-        "torch.jit can neither trace nor script the model",
-        why="; ".join(f"{error.message}: {error.why}" for error in problems),
-        hint=next((error.hint for error in problems if error.hint), ""),
-        details=list(dict.fromkeys(line for error in problems for line in error.details)),
     )
