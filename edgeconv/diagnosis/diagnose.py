@@ -79,9 +79,8 @@ class Diagnosis:
         search = Search(
             attempt=attempt,
             goal=goal,
-            program=subject.program,
+            live=subject.live,
             bench=bench,
-            cutter=steps.runner,
             lane=subject.lane,
             folder=steps.new_folder("diagnosis"),
         )

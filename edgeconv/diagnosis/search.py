@@ -14,13 +14,16 @@ from edgeconv.diagnosis.reproduction import PROGRAM_NAME, Reproduction, source_o
 from edgeconv.diagnosis.shrink import Part, Shrinker
 from edgeconv.diagnosis.trial import Bench
 from edgeconv.errors import EdgeconvError
+from edgeconv.execute.capture import PROGRAM_NAME as CAPTURED_NAME
+from edgeconv.execute.capture import LiveModel
 from edgeconv.execute.records import Attempt
-from edgeconv.execute.runner import Lane, Runner, Task
+from edgeconv.execute.runner import Lane, Task
 from edgeconv.plugin.job import Job, JobResult, Json
 
 __all__ = ["Found", "Operators", "Search"]
 
 _ENTRY = "edgeconv.diagnosis.cutting.program"
+_TITLE = "the search for the smallest part that fails"
 _logger = logging.getLogger(__name__)
 
 
@@ -72,18 +75,16 @@ class Search:
     Attributes:
         attempt: What failed.
         goal: Format id.
-        program: The whole program.
+        live: The process that holds the whole program.
         bench: Where parts are tried.
-        cutter: Where the program is.
-        lane: Of the cutter.
+        lane: Of that process.
         folder: Where to work.
     """
 
     attempt: Attempt
     goal: str
-    program: Path
+    live: LiveModel
     bench: Bench
-    cutter: Runner
     lane: Lane
     folder: Path
     origins: Sequence[Mapping[str, str]] = ()
@@ -151,19 +152,18 @@ class Search:
         return Found(folder=bundle, operators=tuple(kept), error=cast("EdgeconvError", tried.error))
 
     def _ask(self, function: str, output: Path, options: dict[str, Json]) -> JobResult:
-        job = Job(
-            name="subgraph",
-            inputs={"program": self.program},
-            output=output,
-            options={**options, "origins": [dict(origin) for origin in self.origins]},
-        )
-        task = Task(
-            title="the search for the smallest part that fails",
-            entry=f"{_ENTRY}:{function}",
-            request=job.to_json(),
-            timeout_seconds=self.bench.clock.left_seconds,
-        )
-        return JobResult.from_json(self.cutter.run(self.lane, task).unwrap())
+        def task_for(folder: Path, generation: int | None) -> Task:
+            program = folder / CAPTURED_NAME
+            job = Job(name="part", inputs={"program": program}, output=output, options=options)
+            return Task(
+                title=_TITLE,
+                entry=f"{_ENTRY}:{function}",
+                request=job.to_json(),
+                timeout_seconds=self.bench.clock.left_seconds,
+                generation=generation,
+            )
+
+        return JobResult.from_json(self.live.ask(self.lane, _TITLE, task_for).unwrap())
 
     def reproduction(
         self,

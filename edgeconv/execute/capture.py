@@ -11,16 +11,18 @@ from typing import cast
 from edgeconv.errors import EdgeconvError, FailureKind, InvalidInputError, error_from_json
 from edgeconv.execute.records import Step
 from edgeconv.execute.request import ConversionRequest
-from edgeconv.execute.runner import Reply, Runner, Task, WorkerReplacedError, failure
+from edgeconv.execute.runner import Lane, Reply, Runner, Task, WorkerReplacedError, failure
 from edgeconv.execute.steps import Steps
 from edgeconv.execute.work import Done, Material, Work, conversion
 from edgeconv.plugin.converter import ConverterSpec
 from edgeconv.plugin.job import Job
 from edgeconv.signature import Signature
 
-__all__ = ["Capture", "LiveModel", "capture", "samples_of", "send_live"]
+__all__ = ["PROGRAM_NAME", "Capture", "LiveModel", "capture", "samples_of", "send_live"]
 
-_PROGRAM = "model.pt2"
+PROGRAM_NAME = "model.pt2"
+"""The program in the folder of a capture, where it was written to a file."""
+
 _REFERENCE = "reference"
 
 
@@ -77,10 +79,15 @@ class LiveModel:
         return self._current is not None
 
     def run(self, work: Work, task_for: Callable[[Path, int | None], Task]) -> Reply:
-        """Run one task.
+        """Run one task; see `ask`."""
+        return self.ask(work.lane, work.title, task_for)
+
+    def ask(self, lane: Lane, title: str, task_for: Callable[[Path, int | None], Task]) -> Reply:
+        """Run one task where the module is.
 
         Args:
-            work: The step.
+            lane: The lane whose process has it.
+            title: Who does the work.
             task_for: Makes the task from the captured folder and the generation it must run in.
 
         Raises:
@@ -91,11 +98,11 @@ class LiveModel:
                 if self._current is None:
                     self._current = self._recapture()
                 try:
-                    return self._runner.run(work.lane, task_for(*self._current))
+                    return self._runner.run(lane, task_for(*self._current))
                 except WorkerReplacedError:
                     self._current = None
         why = "the process that holds the model ended twice"
-        return Reply(error=failure(FailureKind.CRASHED, f"{work.title} did not run", why=why))
+        return Reply(error=failure(FailureKind.CRASHED, f"{title} did not run", why=why))
 
 
 def capture(
@@ -149,7 +156,7 @@ def send_live(
 
     def send(work: Work, job: Job) -> Reply:
         def task_for(folder: Path, generation: int | None) -> Task:
-            source = folder / _PROGRAM if takes_program else folder
+            source = folder / PROGRAM_NAME if takes_program else folder
             here = replace(job, inputs={**job.inputs, "source": source})
             return steps.task(work, here, generation)
 
@@ -217,7 +224,7 @@ def _read(done: Done, steps: Steps, live: LiveModel, work: Work, reference: Path
 
 def _program(folder: Material, steps: Steps, *, is_refused: bool) -> Material | None:
     """The program's file; one that was not written is what the whole capture is."""
-    path = folder.path / _PROGRAM
+    path = folder.path / PROGRAM_NAME
     if path.exists():
         return _material(path, steps)
     return None if is_refused else Material(path=path, digest=folder.digest)

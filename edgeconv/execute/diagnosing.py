@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from edgeconv.execute.capture import LiveModel
 from edgeconv.execute.delivery import OutputFolder
 from edgeconv.execute.records import GoalOutcome
 from edgeconv.execute.runner import Lane
@@ -20,13 +20,13 @@ class Subject:
     """What failed.
 
     Attributes:
-        program: The captured program's file.
+        live: The process that holds its program.
         is_dynamic: Whether it has dynamic dims.
-        lane: The lane whose process captured it, and may still hold it.
+        lane: The lane of that process.
         steps: Of the run.
     """
 
-    program: Path
+    live: LiveModel
     is_dynamic: bool
     lane: Lane
     steps: Steps

@@ -281,10 +281,11 @@ class _Run:
     ) -> Mapping[str, GoalOutcome]:
         """What can be found out about formats that failed; without a program there is nothing to look into."""
         has_failed = any(goal.error and goal.attempts for goal in goals.values())
-        if diagnose is None or captured.program is None or not has_failed:
+        live = captured.live
+        if diagnose is None or captured.program is None or live is None or not has_failed:
             return {}
         subject = Subject(
-            program=captured.program.path,
+            live=live,
             is_dynamic=bool(captured.signature.dims),
             lane=self._lane,
             steps=steps,

@@ -142,7 +142,7 @@ def _steered(
         if spec.id == converter:
             told["entry"] = spec.entry
             entry = f"edgeconv.testing.hostile:{name}"
-            specs.append(replace(spec, entry=entry, lane="hostile"))
+            specs.append(replace(spec, entry=entry, lane="hostile", takes_live=False))
         else:
             specs.append(spec)
     return Registry(specs), {converter: told}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch._library.custom_ops import OPDEFS
 from torch._ops import OpOverload
 
-__all__ = ["find_origins", "import_origins"]
+__all__ = ["find_origins"]
 
 # What `import torch` defines, beside what it defines as anybody would.
 _BUILT_IN = frozenset(
@@ -50,19 +48,6 @@ def find_origins(targets: Iterable[object]) -> list[dict[str, str]]:
         if isinstance(target, OpOverload) and target.namespace not in _BUILT_IN
     }
     return [{"operator": name, **_find_origin(name)} for name in sorted(names)]
-
-
-def import_origins(origins: Iterable[Mapping[str, str]]) -> None:
-    """Define operators again, in another process.
-
-    Raises:
-        Exception: The module raises as it is imported.
-    """
-    for origin in origins:
-        if origin["folder"] and origin["folder"] not in sys.path:
-            sys.path.append(origin["folder"])
-        if origin["module"]:
-            importlib.import_module(origin["module"])
 
 
 def _find_origin(name: str) -> dict[str, str]:

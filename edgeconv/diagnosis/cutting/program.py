@@ -1,6 +1,6 @@
 """Cuts parts out of an exported program: what a part takes in are the tensors that really arrive there.
 
-Runs in the worker that captured the model, or in another that reads the program back.
+Runs in the process that captured the model, and holds its program.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
-from edgeconv.diagnosis.cutting.origins import find_origins, import_origins
+from edgeconv.diagnosis.cutting.origins import find_origins
 from edgeconv.errors import ConversionError
-from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.refusal import describe_operator
 from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.lowering.sources import source_of
@@ -54,7 +53,7 @@ def describe(request: dict[str, Json], context: MutableMapping[str, object]) -> 
         comes from, and the modules that define those that are not PyTorch's own.
 
     Raises:
-        InvalidInputError: The program cannot be read.
+        ConversionError: The program is not in this process.
     """
     job = Job.from_json(request)
     program = _find_program(job, context)
@@ -107,13 +106,9 @@ def _find_program(job: Job, context: MutableMapping[str, object]) -> _Program:
     if isinstance(known, _Program) and known.path == path:
         return known
     live = find_live(context, path)
-    if live is not None and live.program is not None:
-        exported, examples = live.program, tuple(live.examples)
-    else:
-        import_origins(cast("list[dict[str, str]]", job.options.get("origins") or []))
-        exported = load_program(path)
-        examples = tuple((exported.example_inputs or ((), {}))[0])
-    program = _read(path, exported, examples)
+    if live is None or live.program is None:
+        raise ConversionError("the program is not in this process")
+    program = _read(path, live.program, live.examples)
     context[_KEY] = program
     return program
 
