@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("zoo", type=Path)
     parser.add_argument("prefixes", nargs="*", default=[""])
     parser.add_argument("--anew", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     zoo, prefixes = arguments.zoo.resolve(), tuple(arguments.prefixes)
     rows = _read_rows()
     for name in _names(zoo):

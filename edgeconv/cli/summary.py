@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from edgeconv.cli.screen import as_table
-from edgeconv.report.figures import format_error, format_floor, format_latency, format_size
+from edgeconv.report.figures import (
+    format_error,
+    format_execution,
+    format_floor,
+    format_latency,
+    format_size,
+)
 from edgeconv.report.model import ErrorReport, GoalReport, OutputReport, Report
 from edgeconv.report.reading import CandidateRow, FormatRow, candidate_rows, format_rows
 
@@ -14,10 +20,16 @@ _HEADER = ("format", "size", "verdict", "error / floor", "route", "seconds")
 
 
 def summarize(report: Report) -> str:
-    """One line for each format that was asked for, and a table for each of which the best was looked for."""
-    table = as_table(_HEADER, [_cells(row) for row in format_rows(report)], right=(1, 5))
+    """One line for each format that was asked for, what its runtime says, and a table where the best was looked for."""
+    rows = format_rows(report)
+    table = as_table(_HEADER, [_cells(row) for row in rows], right=(1, 5))
+    told = [
+        f"{row.goal.format}: {format_execution(row.artifact.execution)}"
+        for row in rows
+        if row.artifact and row.artifact.execution
+    ]
     more = [_compare(goal, report.best or "") for goal in report.goals if goal.candidates]
-    return "\n\n".join([table, *more])
+    return "\n\n".join(["\n".join([table, *told]), *more])
 
 
 def _compare(goal: GoalReport, best: str) -> str:

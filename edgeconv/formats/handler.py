@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
 from edgeconv.signature import Signature
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A string, so that importing this module does not import NumPy.
 Array: TypeAlias = "NDArray[np.generic]"
 
-__all__ = ["Array", "FormatHandler", "RunResult", "Session"]
+__all__ = ["Array", "DescribesExecution", "FormatHandler", "RunResult", "Session"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,15 @@ class Session(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+@runtime_checkable
+class DescribesExecution(Protocol):
+    """A session whose runtime tells how it carries out the model."""
+
+    def describe_execution(self) -> dict[str, object]:
+        """JSON data on the run before: operators, and which of them a delegate took."""
+        ...
 
 
 class FormatHandler(Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from edgeconv.errors import InvalidInputError, MissingDependencyError
 from edgeconv.formats.handler import RunResult
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
+from edgeconv.formats.tflite_delegation import read_execution
 from edgeconv.formats.tflite_file import METADATA_NAME
 from edgeconv.formats.tflite_model import TfliteModel, read_model
 from edgeconv.formats.tflite_stamp import stamp_model
@@ -76,6 +77,10 @@ class TfliteSession:
             ) from error
         outputs = {name: self._interpreter.get_tensor(index) for name, index in self._model.outputs}
         return RunResult(outputs=outputs, latencies_seconds=tuple(latencies))
+
+    def describe_execution(self) -> dict[str, object]:
+        """What the runtime does with the file at the sizes it ran at last; see `Execution`."""
+        return read_execution(self._interpreter).to_json()
 
     def _allocate(self, arrays: list[Array]) -> None:
         shapes = tuple(array.shape for array in arrays)

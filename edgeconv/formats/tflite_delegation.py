@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 __all__ = ["Execution", "RuntimeNode", "read_execution", "sort_nodes"]
@@ -50,16 +50,21 @@ class Execution:
         left = sum(self.undelegated.values())
         return 1 - left / self.operators if self.operators else 1.0
 
+    def to_json(self) -> dict[str, object]:
+        """The same as JSON data."""
+        return {**asdict(self), "delegate": "XNNPACK", "delegated_share": self.delegated_share}
+
 
 def read_execution(interpreter: Any) -> Execution:  # noqa: ANN401 - untyped library
     """What an interpreter does with its file, once its tensors are allocated."""
+    runtime = interpreter._interpreter  # noqa: SLF001 - there is no public way, and the public form of it is slow
     nodes = [
         RuntimeNode(
-            op=str(node["op_name"]),
-            inputs=tuple(int(index) for index in node["inputs"]),
-            outputs=tuple(int(index) for index in node["outputs"]),
+            op=str(runtime.NodeName(index)),
+            inputs=tuple(map(int, runtime.NodeInputs(index))),
+            outputs=tuple(map(int, runtime.NodeOutputs(index))),
         )
-        for node in interpreter._get_ops_details()  # noqa: SLF001 - there is no public way
+        for index in range(runtime.NumNodes())
     ]
     ends = [
         tuple(int(detail["index"]) for detail in details)
@@ -84,7 +89,8 @@ def sort_nodes(
     taken = {id(node) for part in parts for node in _replaced(part, makers)}
     ends = (set(inputs), set(outputs))
     transposes = [node for node in own if node.op == _TRANSPOSE]
-    border = sum(_is_at_border(node, ends, own) for node in transposes)
+    read = {tensor for node in own for tensor in node.inputs}
+    border = sum(_is_at_border(node, ends, read) for node in transposes)
     return Execution(
         operators=len(own),
         partitions=len(parts),
@@ -109,12 +115,7 @@ def _replaced(part: RuntimeNode, makers: Mapping[int, RuntimeNode]) -> list[Runt
     return found
 
 
-def _is_at_border(
-    node: RuntimeNode, ends: tuple[set[int], set[int]], nodes: Sequence[RuntimeNode]
-) -> bool:
+def _is_at_border(node: RuntimeNode, ends: tuple[set[int], set[int]], read: set[int]) -> bool:
     """Whether a transpose reads an input, or is read by the graph's caller alone."""
     inputs, outputs = ends
-    if node.inputs[0] in inputs:
-        return True
-    is_read = any(node.outputs[0] in other.inputs for other in nodes)
-    return node.outputs[0] in outputs and not is_read
+    return node.inputs[0] in inputs or (node.outputs[0] in outputs and node.outputs[0] not in read)

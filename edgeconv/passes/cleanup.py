@@ -144,6 +144,8 @@ def _replacement(node: Node, seen: dict[Hashable, list[Tensor]]) -> list[Tensor]
     """The tensors that already are what the node makes, or None."""
     if _is_identity(node):
         return [node.input(0)]
+    if node.op == "SELECT_V2" and (chosen := _chosen(node)) is not None:
+        return [chosen]
     inputs = tuple(map(_key, node.inputs))
     first = seen.setdefault((node.op, inputs, frozenset(node.attributes.items())), node.outputs)
     return None if first is node.outputs else first
@@ -155,6 +157,15 @@ def _is_identity(node: Node) -> bool:
     if node.op == "RESHAPE":
         return node.input(0).shape == node.output.shape
     return node.op == "CAST" and node.input(0).dtype == node.output.dtype
+
+
+def _chosen(node: Node) -> Tensor | None:
+    """What a mask that is the same everywhere selects, where that has the shape of the result."""
+    mask = node.input(0).constant
+    if mask is None or not mask.size or mask.min() != mask.max():
+        return None
+    tensor = node.input(1 if mask.flat[0] else 2)
+    return tensor if tensor.shape == node.output.shape else None
 
 
 def _key(tensor: Tensor | None) -> Hashable:

@@ -90,9 +90,7 @@ def _cut(graph: Graph, ties: Iterable[tuple[Tensor, Vertex, list[Vertex]]]) -> s
     for tensor, maker, readers in ties:
         if all(reader == maker for reader in readers):
             continue
-        is_free = tensor.rank < 3 or is_trivial_transpose(tensor, channels_last(tensor.rank))
-        # One more than the elements, so that of two equal cuts the one with fewer transposes wins.
-        _tie(network, tensor, maker, (readers, 1 if is_free else numel(tensor, graph) + 1))
+        _tie(network, tensor, maker, (readers, _cost(tensor, maker, readers, graph)))
     if network.degree(_FIRST) == 0 or network.degree(_LAST) == 0:
         reachable = network.nodes if network.degree(_LAST) else ()
         return {vertex for vertex in reachable if isinstance(vertex, Node)}
@@ -100,6 +98,17 @@ def _cut(graph: Graph, ties: Iterable[tuple[Tensor, Vertex, list[Vertex]]]) -> s
         network, _FIRST, _LAST, flow_func=nx.algorithms.flow.boykov_kolmogorov
     )
     return {vertex for vertex in last if isinstance(vertex, Node)}
+
+
+def _cost(tensor: Tensor, maker: Vertex, readers: list[Vertex], graph: Graph) -> int:
+    """One more than the elements, so that of two equal cuts the one with fewer transposes wins.
+
+    Beside an operator that has to be channels last it is one more again: what can be fused with it stays at its side.
+    """
+    if tensor.rank < 3 or is_trivial_transpose(tensor, channels_last(tensor.rank)):
+        return 1
+    is_beside = tensor.rank > 3 and _LAST in (maker, *readers)
+    return numel(tensor, graph) + (2 if is_beside else 1)
 
 
 def _tie(network: object, tensor: Tensor, maker: Vertex, how: tuple[list[Vertex], int]) -> None:

@@ -21,6 +21,7 @@ from edgeconv.report.model import (
     AttemptReport,
     CandidateReport,
     ErrorReport,
+    ExecutionReport,
     GoalReport,
     HostReport,
     RejectedConverter,
@@ -211,6 +212,7 @@ def _artifacts(outcome: Outcome, facts: RunFacts) -> Iterable[ArtifactReport]:
         details: dict[str, JsonValue] = {}
         for record in (by_id.get(key), by_id.get(f"{key}/verify")):
             details |= _details(record, record.step.kind) if record else {}
+        execution = details.pop("execution", None)
         yield ArtifactReport(
             format=artifact.format,
             path=_relative(artifact.path, facts.folder),
@@ -220,6 +222,7 @@ def _artifacts(outcome: Outcome, facts: RunFacts) -> Iterable[ArtifactReport]:
             signature=_signature(artifact.signature),
             metadata=dict(artifact.metadata),
             details=details,
+            execution=None if execution is None else ExecutionReport.model_validate(execution),
             route=list(route),
             verdict=_verdict(goal.verdict),
         )

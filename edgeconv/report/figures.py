@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeconv.report.model import ExecutionReport
 
 __all__ = [
     "format_count",
     "format_error",
+    "format_execution",
     "format_floor",
     "format_latency",
     "format_seconds",
@@ -81,3 +86,16 @@ def format_floor(error_over_floor: float | None) -> str:
         return ""
     digits = 1 if error_over_floor < 100 else 0
     return f"{error_over_floor:.{digits}f} x floor"
+
+
+def format_execution(execution: ExecutionReport) -> str:
+    """How a runtime carries out a model, in one line."""
+    share = math.floor(execution.delegated_share * 1000) / 10  # 100 % is said of all alone
+    left = ", ".join(f"{count} {op}" for op, count in execution.undelegated.items())
+    texts = [
+        f"{execution.delegate} runs {share:g} % of {execution.operators} operators",
+        f"in {execution.partitions} parts" if execution.partitions > 1 else "",
+        f"(not {left})" if left else "",
+    ]
+    transposes = f"transposes: {execution.inner_transposes} inside, {execution.border_transposes} at the border"
+    return f"{' '.join(filter(None, texts))}; {transposes}"

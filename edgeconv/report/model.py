@@ -17,6 +17,7 @@ __all__ = [
     "CandidateReport",
     "DimReport",
     "ErrorReport",
+    "ExecutionReport",
     "GoalReport",
     "HostReport",
     "OutputReport",
@@ -220,6 +221,20 @@ class StepReport(_Model):
     error: ErrorReport | None
 
 
+class ExecutionReport(_Model):
+    """How the runtime carries out an artifact, as it says itself, at the example's sizes."""
+
+    operators: int = Field(description="Operators of the main graph.")
+    delegate: str = Field(description="What takes operators off the runtime's own kernels.")
+    delegated_share: float = Field(description="Share of the operators that it takes.")
+    partitions: int = Field(description="In how many parts it takes them.")
+    undelegated: dict[str, int] = Field(
+        description="How often each operator is left to the runtime."
+    )
+    border_transposes: int = Field(description="Transposes of an input, or to an output.")
+    inner_transposes: int = Field(description="All other transposes.")
+
+
 class ArtifactReport(_Model):
     """One artifact that was delivered."""
 
@@ -232,6 +247,9 @@ class ArtifactReport(_Model):
     metadata: dict[str, str] = Field(description="What is stored inside the file.")
     details: dict[str, JsonValue] = Field(
         description="Facts of the format, such as the ONNX opset."
+    )
+    execution: ExecutionReport | None = Field(
+        default=None, description="null where the runtime does not tell."
     )
     route: list[str] = Field(description="The converters that made it.")
     verdict: VerdictReport | None

@@ -15,6 +15,7 @@ from edgeconv.formats import FORMATS
 from edgeconv.report.figures import (
     format_count,
     format_error,
+    format_execution,
     format_floor,
     format_latency,
     format_seconds,
@@ -79,6 +80,7 @@ def render_page(report: Report) -> str:
     environment.filters |= {
         "count": format_count,
         "error": format_error,
+        "execution": format_execution,
         "floor": format_floor,
         "seconds": format_seconds,
         "shell": shlex.join,

@@ -11,7 +11,7 @@ from edgeconv.artifact import digest_path
 from edgeconv.dims import is_static
 from edgeconv.errors import EdgeconvError, MissingDependencyError, UnsafeInputError
 from edgeconv.formats import load_handler
-from edgeconv.formats.handler import Session
+from edgeconv.formats.handler import DescribesExecution, Session
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv.validation.compare import OutputComparison
@@ -42,17 +42,30 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
     """
     job = Job.from_json(request)
     artifact, reference = job.inputs["artifact"], read_reference(job.inputs["reference"])
-    verdict = verify_artifact(artifact, str(job.options["format"]), reference)
-    return JobResult(
-        output=artifact, details={"verdict": cast("Json", verdict.to_json())}
-    ).to_json()
+    execution: dict[str, object] = {}
+    verdict = verify_artifact(artifact, str(job.options["format"]), reference, execution)
+    details = {"verdict": cast("Json", verdict.to_json())}
+    if execution:
+        details["execution"] = cast("Json", execution)
+    return JobResult(output=artifact, details=details).to_json()
 
 
-def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict:
+def verify_artifact(
+    path: Path,
+    format_id: str,
+    reference: Reference,
+    execution: MutableMapping[str, object] | None = None,
+) -> Verdict:
     """Run an artifact on every case of a reference and compare.
 
     An intact file that its runtime refuses, or that does not run on a case, has failed: that is a problem in the
     verdict, not an exception.
+
+    Args:
+        path: The artifact.
+        format_id: Its format.
+        reference: What it is compared with.
+        execution: Receives what the runtime says of how it carries out the model at the example's sizes, if it does.
 
     Raises:
         InvalidInputError: The file is damaged, or of another format.
@@ -66,7 +79,7 @@ def verify_artifact(path: Path, format_id: str, reference: Reference) -> Verdict
     problems = compare_signatures(bridge.expected, declared)
     try:
         with handler.open(path) as session:
-            problems += _run(_Runner(session, bridge), reference, comparisons)
+            problems += _run(_Runner(session, bridge, execution), reference, comparisons)
     except (MissingDependencyError, UnsafeInputError):
         raise
     except EdgeconvError as error:
@@ -101,9 +114,13 @@ class _Runner:
 
     session: Session
     bridge: LayoutBridge
+    execution: MutableMapping[str, object] | None
 
     def run(self, case: Case) -> dict[str, Array]:
-        return self.bridge.run(self.session, case.inputs())
+        outputs = self.bridge.run(self.session, case.inputs())
+        if self.execution == {} and isinstance(self.session, DescribesExecution):
+            self.execution.update(self.session.describe_execution())
+        return outputs
 
 
 def _run(

@@ -35,6 +35,12 @@ def _pool(b: Builder, x: Tensor, value: float) -> Tensor:
     return b.op("MAX_POOL_2D", padded, **window)
 
 
+def _mask(b: Builder, x: Tensor, *, is_shown: bool) -> Tensor:
+    mask = b.constant(np.tri(4, dtype=np.bool_))
+    lowest = b.scalar(float(np.finfo(np.float32).min), DType.FLOAT32)
+    return b.op("SELECT_V2", mask, *((x, lowest) if is_shown else (lowest, x)))
+
+
 def _slice(b: Builder, x: Tensor, begin: int, axis: int, stride: int) -> Tensor:
     first, strides = [0] * x.rank, [1] * x.rank
     first[axis], strides[axis] = begin, stride
@@ -64,6 +70,8 @@ _CASES: dict[str, tuple[tuple[int, ...], Make]] = {
     "pooling of what is positive": ((1, 8, 8, 4), lambda b, x: _pool(b, b.op("RELU", x), -np.inf)),
     "pooling": ((1, 8, 8, 4), lambda b, x: _pool(b, x, -np.inf)),
     "padding with a number": ((1, 8, 8, 4), lambda b, x: _pool(b, b.op("RELU", x), 3)),
+    "a causal mask": ((2, 4, 4), lambda b, x: b.op("SOFTMAX", _mask(b, x, is_shown=True))),
+    "hidden values": ((2, 4, 4), lambda b, x: _mask(b, x, is_shown=False)),
     "a clamp": ((2, 3), lambda b, x: b.op("RELU_0_TO_1", x)),
     "planes": ((2, 9, 8, 7, 4), _convolve((1, 3, 3), 1, 1, "SAME")),
     "planes with steps": ((2, 9, 8, 7, 4), _convolve((1, 3, 3), 2, 1, "VALID")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,11 @@ def test_it_is_verified_against_the_model_in_its_own_layout(
 def test_no_transpose_is_left(artifacts: ec.ConversionResult) -> None:
     operators = TfliteHandler().read_facts(artifacts["tflite"].path).operators
     assert "TRANSPOSE" not in operators
+    assert artifacts.report is not None
+    report = json.loads((artifacts.report / "report.json").read_text())
+    (execution,) = (a["execution"] for a in report["artifacts"] if a["format"] == "tflite")
+    assert execution["delegated_share"] == 1.0
+    assert (execution["inner_transposes"], execution["border_transposes"]) == (0, 0)
 
 
 def test_a_module_that_has_its_images_channels_last_is_left_alone(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_transposes_cancel_over_a_reshape_that_splits_axes() -> None:
     b.graph.outputs = [b.op("TANH", _conv(b, image, 6, rng))]
     wanted = evaluate_graph(b.graph, inputs := _inputs(b.graph))
     run_passes(b.graph, should_check=True)
-    assert [node.op for node in b.graph.nodes] == ["RESHAPE", "CONV_2D", "TRANSPOSE", "TANH"]
+    assert [node.op for node in b.graph.nodes] == ["RESHAPE", "CONV_2D", "TANH", "TRANSPOSE"]
     np.testing.assert_allclose(evaluate_graph(b.graph, inputs)[0], wanted[0], rtol=1e-6)
 
 
@@ -279,3 +279,55 @@ def test_a_scale_is_folded_behind_a_dynamic_size_of_another_form() -> None:
     b.graph.outputs = [b.op("MUL", y, b.constant(np.full(4, 2, np.float32)))]
     b.graph.outputs[0].shape = (size, 4)
     assert run_passes(b.graph)["fold"] == 1
+
+
+def test_a_mask_that_hides_nothing_is_gone() -> None:
+    b = Builder("masked", ())
+    x = b.input("x", DType.FLOAT32, (2, 3))
+    low = b.scalar(-1e9, DType.FLOAT32)
+    every, none = (b.constant(np.full((1, 3), shown)) for shown in (True, False))
+    shown = b.op("SELECT_V2", every, x, low)
+    b.graph.outputs = [b.op("TANH", b.op("SELECT_V2", none, low, shown))]
+    clean_graph(b.graph)
+    assert [node.op for node in b.graph.nodes] == ["TANH"]
+
+
+def test_a_mean_of_pixels_reads_channels_last() -> None:
+    """Global pooling without kept axes needs no transpose; a mean over rows alone does."""
+    for axes, transposes in (((2, 3), 1), ((1,), 1), ((2,), 2)):
+        b = Builder("pooled", ())
+        y = _conv(b, b.input("x", DType.FLOAT32, (1, 3, 4, 5)), 6, np.random.default_rng(0))
+        b.graph.outputs = [b.op("MEAN", b.op("RELU", y), axes=axes, keep_dims=False)]
+        before = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+        run_passes(b.graph, should_check=True)
+        assert _count(b.graph, "TRANSPOSE") == transposes, axes
+        (wanted,), (got,) = before, evaluate_graph(b.graph, inputs)
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_flattened_image_is_undone_in_the_weight() -> None:
+    b = Builder("flat", ())
+    rng = np.random.default_rng(0)
+    y = b.op("RELU", _conv(b, b.input("x", DType.FLOAT32, (2, 3, 4, 5)), 6, rng))
+    weight = b.constant(rng.normal(size=(7, 120)).astype(np.float32))
+    b.graph.outputs = [b.op("FULLY_CONNECTED", b.op("RESHAPE", y, shape=(2, 120)), weight)]
+    (wanted,) = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+    assert run_passes(b.graph, should_check=True)["flatten"] == 1
+    assert [node.op for node in b.graph.nodes] == [
+        "TRANSPOSE",
+        "CONV_2D",
+        "RESHAPE",
+        "FULLY_CONNECTED",
+    ]
+    (got,) = evaluate_graph(b.graph, inputs)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tensor_of_one_element_needs_no_transpose() -> None:
+    b = Builder("gain", ())
+    x, gain = b.input("x", DType.FLOAT32, (1, 3, 4, 5)), b.input("gain", DType.FLOAT32, (1,))
+    rng = np.random.default_rng(0)
+    y = _conv(b, b.op("MUL", _conv(b, x, 6, rng), gain), 2, rng)
+    b.graph.outputs = [y]
+    run_passes(b.graph, should_check=True)
+    assert _count(b.graph, "TRANSPOSE") == 2

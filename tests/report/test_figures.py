@@ -5,10 +5,12 @@ import pytest
 from edgeconv.report.figures import (
     format_count,
     format_error,
+    format_execution,
     format_floor,
     format_seconds,
     format_size,
 )
+from edgeconv.report.model import ExecutionReport
 from edgeconv.report.strict_json import strict
 
 
@@ -50,6 +52,21 @@ def test_errors_over_the_floor() -> None:
     assert format_floor(23000.4) == "23000 x floor"
     assert format_floor(float("inf")) == ""
     assert format_floor(None) == ""
+
+
+def test_an_execution_names_what_is_left() -> None:
+    execution = ExecutionReport(
+        operators=1000, delegate="XNNPACK", delegated_share=0.9996, partitions=3,
+        undelegated={"GATHER": 2}, border_transposes=1, inner_transposes=0,
+    )  # fmt: skip
+    assert format_execution(execution) == (
+        "XNNPACK runs 99.9 % of 1000 operators in 3 parts (not 2 GATHER); "
+        "transposes: 0 inside, 1 at the border"
+    )
+    whole = execution.model_copy(
+        update={"delegated_share": 1.0, "partitions": 1, "undelegated": {}}
+    )
+    assert format_execution(whole).startswith("XNNPACK runs 100 % of 1000 operators; ")
 
 
 def test_strict_json_has_no_infinity() -> None:

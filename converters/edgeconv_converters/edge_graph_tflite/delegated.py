@@ -34,6 +34,7 @@ Rule = Callable[[Builder, Node, _Surroundings], Sequence[Tensor] | None]
 
 _MOST_JOINED = 5
 _FARTHEST = 8
+_LOWEST = float(np.finfo(np.float32).min)
 _HIGHEST_RANK = 5
 _NOT_NEGATIVE = frozenset(
     ("RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC", "SOFTMAX", "EXP", "SQUARE", "ABS", "SQRT")
@@ -236,6 +237,22 @@ def _is_positive(x: Tensor, around: _Surroundings, distance: int = 0) -> bool:
     return all(_is_positive(t, around, distance + 1) for t in maker.inputs if t is not None)
 
 
+def _select(b: Builder, node: Node, _: _Surroundings) -> Sequence[Tensor] | None:
+    """A known mask that hides values behind the lowest number there is: the smaller one of each value and its limit."""
+    mask, shown, hidden = node.input(0).constant, node.input(1), node.input(2)
+    if mask is None:
+        return None
+    if shown.is_constant:
+        shown, hidden, mask = hidden, shown, np.logical_not(mask)
+    value = hidden.constant
+    if shown.is_constant or value is None or value.size != 1 or value.item() > _LOWEST:
+        return None
+    if shown.rank > _HIGHEST_RANK or shown.shape != node.output.shape:
+        return None
+    limits = np.where(mask, np.float32(np.inf), np.float32(value.item()))
+    return [b.op("MINIMUM", shown, b.constant(limits))]
+
+
 def _clamp_to_one(b: Builder, node: Node, _: _Surroundings) -> Sequence[Tensor]:
     return [b.op("MINIMUM", b.op("RELU", node.input(0)), b.scalar(1, DType.FLOAT32))]
 
@@ -252,6 +269,7 @@ _RULES: Mapping[str, Rule] = {
     "PACK": _pack,
     "PADV2": _pad,
     "RELU_0_TO_1": _clamp_to_one,
+    "SELECT_V2": _select,
     "SPLIT_V": _split,
     "STRIDED_SLICE": _slice_in_steps,
 }
