@@ -28,6 +28,7 @@ from edgeconv.passes.layout_rules import (
     read_channels_last,
     reads_either,
 )
+from edgeconv.passes.shuffles import gather_shuffles, spread_shuffles
 
 __all__ = ["assign_layout"]
 
@@ -41,9 +42,11 @@ def assign_layout(graph: Graph) -> int:
     Returns:
         The number of nodes moved.
     """
+    gather_shuffles(graph)
     chosen = _choose(graph)
     if chosen:
         _Rewriter(graph, chosen).run()
+    spread_shuffles(graph)
     return len(chosen)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from edgeconv.dims import Size
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv.graph.ops import find_op
+from edgeconv.passes.shuffles import SHUFFLE
 from edgeconv.signature import to_channels_first as channels_first
 from edgeconv.signature import to_channels_last as channels_last
 
@@ -50,6 +51,7 @@ def _permute_axes(node: Node, perm: Sequence[int]) -> None:
 _RULES: dict[str, Callable[[Node, Sequence[int]], None]] = {
     "CONCATENATION": _permute_axis,
     "SPLIT_V": _permute_axis,
+    SHUFFLE: _permute_axis,
     "CUMSUM": _permute_axis,
     "PAD": _permute_lists("before", "after"),
     "PADV2": _permute_lists("before", "after"),

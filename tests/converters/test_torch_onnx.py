@@ -57,7 +57,7 @@ def _from_module(model: Model, output: Path) -> JobResult:
 
 _BOTH = pytest.mark.parametrize(
     ("export", "opset"),
-    [(_from_program, 18), (_from_module, 17)],
+    [(_from_program, 20), (_from_module, 17)],
     ids=["torch-onnx", "torch-onnx-torchscript"],
 )
 Export = Callable[[Model, Path], JobResult]

@@ -331,3 +331,17 @@ def test_a_tensor_of_one_element_needs_no_transpose() -> None:
     b.graph.outputs = [y]
     run_passes(b.graph, should_check=True)
     assert _count(b.graph, "TRANSPOSE") == 2
+
+
+def test_a_channel_shuffle_costs_one_transpose() -> None:
+    b, rng = Builder("shuffle"), np.random.default_rng(0)
+    y = _conv(b, b.input("x", DType.FLOAT32, (2, 3, 4, 5)), 6, rng)
+    parts = b.op("RESHAPE", y, shape=(2, 2, 3, 4, 5))
+    turned = b.op("TRANSPOSE", parts, perm=(0, 2, 1, 3, 4))
+    merged = b.op("RESHAPE", turned, shape=(2, 6, 4, 5))
+    b.graph.outputs = [b.op("MEAN", _conv(b, merged, 4, rng), axes=(2, 3), keep_dims=False)]
+    (wanted,) = evaluate_graph(b.graph, inputs := _inputs(b.graph))
+    run_passes(b.graph, should_check=True)
+    assert _count(b.graph, "TRANSPOSE") == 2  # that of the input, and the shuffle itself
+    (got,) = evaluate_graph(b.graph, inputs)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)

@@ -27,8 +27,8 @@ from edgeconv_converters.torch_onnx.weights import take_weights
 
 __all__ = ["convert_module", "convert_program"]
 
-# Opset 18 is the first that torch.onnx writes without converting down, and every ONNX Runtime since 1.14 reads it.
-_OPSET = 18
+# What torch.onnx writes unless told otherwise: the first opset that has GELU, and every ONNX Runtime since 1.17 reads it.
+_OPSET = 20
 _TORCHSCRIPT_OPSET = 17
 _DATA_FILE_NOTE = "the model is larger than 2 GB: its weights are in a second file beside it, '.onnx.data', which must stay there"
 # What ONNX does not name as everyone does.
