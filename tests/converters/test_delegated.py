@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeconv.formats.tflite_delegation import Execution, RuntimeNode, read_execution, sort_nodes
-from edgeconv.graph import Builder, Graph, Tensor
+from edgeconv.graph import Builder, Graph, Tensor, check_graph
 from edgeconv.passes.legalize import legalize
 from edgeconv.plugin import Job
 from edgeconv.signature import DType
@@ -118,6 +118,22 @@ def test_a_rewritten_operator_is_delegated_and_computes_the_same(
     assert before.undelegated
     for mine, right in zip(got, wanted, strict=True):
         np.testing.assert_allclose(mine, right, rtol=0, atol=2e-6 * float(np.abs(right).max()))
+
+
+def test_a_mask_that_is_not_known_is_read_once_for_all_layers() -> None:
+    b = Builder("layers")
+    x = b.input("x", DType.FLOAT32, (2, 3, 4, 4))
+    mask = b.input("mask", DType.BOOL, (2, 1, 1, 4))
+    lowest = b.scalar(float(np.finfo(np.float32).min), DType.FLOAT32)
+    for _ in range(3):
+        shares = b.op("SOFTMAX", b.op("SELECT_V2", mask, x, lowest))
+        x = b.op("SELECT_V2", mask, shares, b.scalar(0, DType.FLOAT32))
+    b.graph.outputs = [x]
+    assert prefer_delegated(b.graph) == 6
+    assert sorted(node.op for node in b.graph.nodes) == [
+        *["MINIMUM"] * 3, *["MUL"] * 3, *["SELECT_V2"] * 2, *["SOFTMAX"] * 3
+    ]  # fmt: skip
+    check_graph(b.graph)
 
 
 @pytest.mark.parametrize("name", _CASES)

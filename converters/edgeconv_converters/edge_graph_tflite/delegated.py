@@ -7,8 +7,9 @@ it takes no other; values are the same bit by bit, but for convolutions of volum
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
@@ -23,11 +24,12 @@ __all__ = ["prefer_delegated"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surroundings:
-    """What makes and what reads each tensor of the graph as it was."""
+    """What makes and what reads each tensor of the graph as it was, and numbers that were chosen by a mask before."""
 
     producers: Mapping[Tensor, Node]
     consumers: Mapping[Tensor, list[Node]]
     returned: frozenset[Tensor]
+    chosen: dict[tuple[Tensor, float, float], Tensor] = field(default_factory=dict)
 
 
 Rule = Callable[[Builder, Node, _Surroundings], Sequence[Tensor] | None]
@@ -237,20 +239,47 @@ def _is_positive(x: Tensor, around: _Surroundings, distance: int = 0) -> bool:
     return all(_is_positive(t, around, distance + 1) for t in maker.inputs if t is not None)
 
 
-def _select(b: Builder, node: Node, _: _Surroundings) -> Sequence[Tensor] | None:
-    """A known mask that hides values behind the lowest number there is: the smaller one of each value and its limit."""
-    mask, shown, hidden = node.input(0).constant, node.input(1), node.input(2)
-    if mask is None:
-        return None
-    if shown.is_constant:
-        shown, hidden, mask = hidden, shown, np.logical_not(mask)
+def _select(b: Builder, node: Node, around: _Surroundings) -> Sequence[Tensor] | None:
+    """A mask that hides values behind the lowest number there is, or shares behind zero.
+
+    The smaller one of a value and a limit, or a product with one or zero: limits and factors are made once for each mask,
+    which every layer of a model reads.
+    """
+    mask, shown, hidden = node.input(0), node.input(1), node.input(2)
+    is_inverted = shown.is_constant
+    if is_inverted:
+        shown, hidden = hidden, shown
     value = hidden.constant
-    if shown.is_constant or value is None or value.size != 1 or value.item() > _LOWEST:
+    if shown.is_constant or value is None or value.size != 1:
         return None
     if shown.rank > _HIGHEST_RANK or shown.shape != node.output.shape:
         return None
-    limits = np.where(mask, np.float32(np.inf), np.float32(value.item()))
-    return [b.op("MINIMUM", shown, b.constant(limits))]
+    if value.item() <= _LOWEST:
+        op, choices = "MINIMUM", (math.inf, value.item())
+    elif value.item() == 0 and _is_share(shown, around):
+        op, choices = "MUL", (1.0, 0.0)
+    else:
+        return None
+    by_mask = _choose(b, mask, choices[::-1] if is_inverted else choices, around)
+    return [b.op(op, shown, by_mask)]
+
+
+def _is_share(x: Tensor, around: _Surroundings) -> bool:
+    """Whether a tensor holds finite numbers in any case."""
+    maker = around.producers.get(x)
+    return maker is not None and maker.op in ("SOFTMAX", "LOGISTIC")
+
+
+def _choose(
+    b: Builder, mask: Tensor, choices: tuple[float, float], around: _Surroundings
+) -> Tensor:
+    """One number where the mask is set and another where it is not; the same tensor for the same question."""
+    if mask.constant is not None:
+        return b.constant(np.where(mask.constant, *map(np.float32, choices)))
+    key = (mask, *choices)
+    if key not in around.chosen:
+        around.chosen[key] = b.op("SELECT_V2", mask, *(b.scalar(c, DType.FLOAT32) for c in choices))
+    return around.chosen[key]
 
 
 def _clamp_to_one(b: Builder, node: Node, _: _Surroundings) -> Sequence[Tensor]:
