@@ -70,6 +70,19 @@ _CASES: dict[str, tuple[tuple[int, ...], Make]] = {
     "pooling of what is positive": ((1, 8, 8, 4), lambda b, x: _pool(b, b.op("RELU", x), -np.inf)),
     "pooling": ((1, 8, 8, 4), lambda b, x: _pool(b, x, -np.inf)),
     "padding with a number": ((1, 8, 8, 4), lambda b, x: _pool(b, b.op("RELU", x), 3)),
+    "a mirrored border": (
+        (1, 5, 6, 2),
+        lambda b, x: b.op("MIRROR_PAD", x, before=(0, 2, 1, 0), after=(0, 1, 0, 0), mode="REFLECT"),
+    ),
+    "a doubled border": (
+        (1, 5, 6, 2),
+        lambda b, x: b.op("MIRROR_PAD", x, before=(0, 2, 1, 0), after=(0, 2, 2, 0), mode="SYMMETRIC"),
+    ),
+    "a grown image": ((2, 3, 4, 5), lambda b, x: b.op("RESIZE_NEAREST_NEIGHBOR", x, size=(6, 12))),
+    "an image of grown pixels": (
+        (2, 3, 4, 5),
+        lambda b, x: b.op("RESIZE_NEAREST_NEIGHBOR", x, size=(9, 4), half_pixel_centers=True),
+    ),
     "a causal mask": ((2, 4, 4), lambda b, x: b.op("SOFTMAX", _mask(b, x, is_shown=True))),
     "hidden values": ((2, 4, 4), lambda b, x: _mask(b, x, is_shown=False)),
     "a clamp": ((2, 3), lambda b, x: b.op("RELU_0_TO_1", x)),

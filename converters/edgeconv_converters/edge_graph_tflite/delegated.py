@@ -37,6 +37,7 @@ Rule = Callable[[Builder, Node, _Surroundings], Sequence[Tensor] | None]
 _MOST_JOINED = 5
 _FARTHEST = 8
 _LOWEST = float(np.finfo(np.float32).min)
+_MOST_MIRRORED = 2
 _HIGHEST_RANK = 5
 _NOT_NEGATIVE = frozenset(
     ("RELU", "RELU6", "RELU_0_TO_1", "LOGISTIC", "SOFTMAX", "EXP", "SQUARE", "ABS", "SQRT")
@@ -219,6 +220,36 @@ def _piece(b: Builder, x: Tensor, axis: int, size: int, value: float) -> Tensor 
     return b.constant(np.full(shape, value, np.float32))
 
 
+def _mirror(b: Builder, node: Node, _: _Surroundings) -> Sequence[Tensor] | None:
+    """Rows of the image joined on, one by one: worth it for the few that filters ask for."""
+    x, before, after = node.input(0), node.integers("before"), node.integers("after")
+    if not is_static(x.shape) or x.rank > _HIGHEST_RANK or max(*before, *after) > _MOST_MIRRORED:
+        return None
+    skipped = 1 if node.text("mode") == "REFLECT" else 0
+    for axis, (first, last) in enumerate(zip(before, after, strict=True)):
+        size = int(str(x.shape[axis]))
+        rows = [index + skipped for index in range(first)][::-1]
+        ends = [size - 1 - skipped - index for index in range(last)]
+        cut = [[_slice(b, x, axis, i, i + 1) for i in indices] for indices in (rows, ends)]
+        pieces = [*cut[0], x, *cut[1]]
+        x = b.node("CONCATENATION", pieces, axis=axis).output if len(pieces) > 1 else x
+    return [x]
+
+
+def _repeat_pixels(b: Builder, node: Node, _: _Surroundings) -> Sequence[Tensor] | None:
+    """An image that grows by whole factors, each pixel as often: a product with ones."""
+    x, wanted = node.input(0), node.output.shape
+    if not is_static((*x.shape, *wanted)) or node.flag("align_corners"):
+        return None
+    n, h, w, channels = (int(str(size)) for size in x.shape)
+    rows, columns = int(str(wanted[1])), int(str(wanted[2]))
+    if rows % h or columns % w:
+        return None
+    ones = b.constant(np.ones((1, rows // h, 1, columns // w, 1), np.float32))
+    pixels = b.op("RESHAPE", x, shape=(n * h, 1, w, 1, channels))
+    return [b.op("RESHAPE", b.op("MUL", pixels, ones), shape=wanted)]
+
+
 def _is_pooled(node: Node, around: _Surroundings) -> bool:
     """Whether nothing reads the padding but pooling for maxima, whose windows all reach into the image."""
     readers = around.consumers.get(node.output, [])
@@ -295,9 +326,11 @@ _RULES: Mapping[str, Rule] = {
     "BROADCAST_TO": _broadcast,
     "CONCATENATION": _concatenate,
     "CONV_3D": _convolve,
+    "MIRROR_PAD": _mirror,
     "PACK": _pack,
     "PADV2": _pad,
     "RELU_0_TO_1": _clamp_to_one,
+    "RESIZE_NEAREST_NEIGHBOR": _repeat_pixels,
     "SELECT_V2": _select,
     "SPLIT_V": _split,
     "STRIDED_SLICE": _slice_in_steps,
