@@ -133,6 +133,15 @@ def test_a_rewritten_operator_is_delegated_and_computes_the_same(
         np.testing.assert_allclose(mine, right, rtol=0, atol=2e-6 * float(np.abs(right).max()))
 
 
+def test_a_softmax_that_may_be_nan_stays_behind_its_mask() -> None:
+    b = Builder("infinite")
+    x = b.input("x", DType.FLOAT32, (2, 4))
+    shares = b.op("SOFTMAX", x)
+    is_open = b.op("GREATER", x, b.scalar(-np.inf, DType.FLOAT32))
+    b.graph.outputs = [b.op("SELECT_V2", is_open, shares, b.scalar(0, DType.FLOAT32))]
+    assert prefer_delegated(b.graph) == 0
+
+
 def test_a_mask_that_is_not_known_is_read_once_for_all_layers() -> None:
     b = Builder("layers")
     x = b.input("x", DType.FLOAT32, (2, 3, 4, 4))

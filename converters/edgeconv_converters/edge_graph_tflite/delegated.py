@@ -296,9 +296,13 @@ def _select(b: Builder, node: Node, around: _Surroundings) -> Sequence[Tensor] |
 
 
 def _is_share(x: Tensor, around: _Surroundings) -> bool:
-    """Whether a tensor holds finite numbers in any case."""
+    """Whether a tensor is a softmax behind a mask of finite numbers: what is hidden of any other one may be NaN."""
     maker = around.producers.get(x)
-    return maker is not None and maker.op in ("SOFTMAX", "LOGISTIC")
+    before = around.producers.get(maker.input(0)) if maker and maker.op == "SOFTMAX" else None
+    if before is None or before.op != "SELECT_V2":
+        return False
+    constants = [t.constant for t in before.inputs[1:] if t is not None and t.constant is not None]
+    return bool(constants) and all(bool(np.isfinite(value).all()) for value in constants)
 
 
 def _choose(
