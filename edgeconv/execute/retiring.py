@@ -35,13 +35,23 @@ class Retiring:
         with self._guard:
             self._needed[plan.goal] = self._lanes(plan)
 
+    def verify(self, goal: str) -> None:
+        """Nothing is left of a goal's route but the verification; a route after it would start its lanes again."""
+        with self._guard:
+            before = self._needed.get(goal, frozenset())
+            self._needed[goal] = frozenset({Lane(name=self._verifiers[goal].lane)})
+            self._retire(before)
+
     def finish(self, goal: str) -> None:
         """A goal is done: what only it needed ends, unless all are done and everything ends anyway."""
         with self._guard:
             mine = self._needed.pop(goal, frozenset())
-            others = frozenset[Lane]().union(*self._needed.values())
-            for lane in mine - others if self._needed else ():
-                self._runner.retire(lane)
+            if self._needed:
+                self._retire(mine)
+
+    def _retire(self, lanes: frozenset[Lane]) -> None:
+        for lane in lanes.difference(*self._needed.values()):
+            self._runner.retire(lane)
 
     def _lanes(self, plan: Plan) -> frozenset[Lane]:
         lanes = {lane_of(spec) for spec in plan.steps}

@@ -41,6 +41,20 @@ def test_a_lane_ends_with_the_last_goal_that_needs_it() -> None:
     assert spy.retired == ["heavy"]  # all is done, and the pool ends everything
 
 
+def test_only_the_runtime_is_needed_for_a_verification() -> None:
+    spy = Spy()
+    plans = _plans("onnx", "tflite", "savedmodel")
+    retiring = Retiring(spy, PLAIN_VERIFIERS, plans)
+    retiring.verify("savedmodel")
+    retiring.verify("tflite")
+    assert spy.retired == []  # ONNX still needs the lane that captured the model
+    retiring.verify("onnx")
+    assert spy.retired == ["torch"]
+    retiring.follow(plans["onnx"])
+    retiring.verify("onnx")
+    assert spy.retired == ["torch", "torch"]
+
+
 def test_another_route_keeps_its_lane() -> None:
     spy = Spy()
     plans = _plans("tflite", "savedmodel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -13,7 +12,7 @@ import torch
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
-from edgeconv.formats.onnx_file import LARGEST_INLINE_BYTES, Weight, write_onnx
+from edgeconv.formats.onnx_file import LARGEST_INLINE_BYTES, Weight, read_onnx, write_onnx
 from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.private import without_private_operators
 from edgeconv.lowering.retracing import keep_recurrent_operators
@@ -81,8 +80,6 @@ def convert_module(
         StepError: The exporter fails, or the module is no longer in memory.
         ConversionError: The model is too large for one file, or the checker refuses the file.
     """
-    import onnx
-
     job = Job.from_json(request)
     live = find_live(context, job.inputs["source"] / "model.pt2")
     if live is None:
@@ -90,13 +87,13 @@ def convert_module(
     _check_size((*live.module.parameters(), *live.module.buffers()))
     script = _trace(live)
     signature = job.signature or live.signature
-    stream = io.BytesIO()
+    raw = job.output.with_name(f".{job.output.name}.raw")
     with _quiet(), torch.no_grad():
         try:
             torch.onnx.export(
                 script,
                 live.examples,
-                stream,  # type: ignore[arg-type]  # the stub knows paths only
+                str(raw),
                 dynamo=False,
                 opset_version=_TORCHSCRIPT_OPSET,
                 input_names=[spec.name for spec in signature.inputs],
@@ -106,9 +103,10 @@ def convert_module(
         except Exception as error:
             refusal = unconvertible(script, error, _TORCHSCRIPT_OPSET)
             raise refusal or _failure("torch.onnx (TorchScript)", error) from error
-    model = onnx.load_from_string(stream.getvalue())
+    model, weights = read_onnx(raw)
+    raw.unlink()  # it stays mapped as long as its weights are needed
     _add_unused_inputs(model, signature)
-    return _finish(model, [None] * len(model.graph.initializer), job)
+    return _finish(model, weights, job)
 
 
 def _add_unused_inputs(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a protocol buffer
@@ -157,8 +155,12 @@ def _check_size(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def _failure(tool: str, error: Exception) -> StepError:
-    first = str(error).strip().partition("\n")[0]
-    return StepError(f"{tool} cannot export the model", why=f"{type(error).__name__}: {first}")
+    """What made the exporter fail: it wraps that in errors which tell the stage and how to report a bug."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    first = str(cause).strip().partition("\n")[0]
+    return StepError(f"{tool} cannot export the model", why=f"{type(cause).__name__}: {first}")
 
 
 def _dynamic_axes(signature: Signature) -> dict[str, dict[int, str]]:
