@@ -75,6 +75,20 @@ CASES = [
          randn(4, 5)),
     case("medians without NaN", lambda x: (x.nanmedian(), *x.nanmedian(1)),
          torch.tensor([[1.0, math.nan, 3.0], [math.nan, 2.0, 1.0], [5.0, 4.0, 6.0]])),
+    case("gamma functions", lambda x: (torch.lgamma(x), torch.digamma(x), torch.mvlgamma(x.abs() + 3, 2)),
+         torch.linspace(-4.9, 9.3, 57)),
+    case("Bessel functions of imaginary argument", lambda x: (
+        torch.special.i0e(x), torch.special.i1e(x), torch.i0(x / 4), torch.special.i1(x / 4)), torch.linspace(-20, 20, 49)),
+    case("normal distributions", lambda x: (
+        torch.special.erfcx(x), torch.special.log_ndtr(x), torch.special.ndtri(x / 10), torch.special.ndtr(x)),
+        torch.linspace(0.001, 9.999, 33)),
+    case("modes", lambda x: (*x.mode(1), x.mode(0, keepdim=True)[0]), integers(4, 7, low=0, high=3)),
+    case("bags with a padding row", lambda i, w: (
+        F.embedding_bag(i, w, torch.tensor([0, 3, 4]), mode="mean", padding_idx=2),
+        F.embedding_bag(i, w, torch.tensor([0, 3, 4]), mode="max"), F.embedding(i, w.clone(), max_norm=1.5)),
+        integers(9, low=0, high=5), randn(5, 4)),
+    case("spectrum of whole numbers", lambda x: torch.view_as_real(torch.fft.rfft(x)), integers(3, 8)),
+    case("variance without a correction", lambda x: torch.var_mean(x, False), X),
     case("bools added", lambda x, y: (torch.add(x, y), torch.add(x, y, alpha=False)), X > 0, X < 0.5),
     case("added products of a batch", lambda x, y, z: torch.addbmm(z, x, y, beta=2, alpha=0.5), randn(3, 4, 5),
          randn(3, 5, 2), randn(4, 2)),

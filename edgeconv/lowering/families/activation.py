@@ -136,9 +136,10 @@ def threshold(b: LoweringBuilder, x: Tensor, limit: float, value: float) -> Tens
 
 @lower("aten.prelu")
 def prelu(b: LoweringBuilder, x: Tensor, weight: Tensor) -> Tensor:
+    weight = b.vector(weight)
     if x.rank > 1 and weight.shape != (1,):
         weight = b.reshape(weight, [1, weight.shape[0], *([1] * (x.rank - 2))])
-    return b.op("PRELU", x, weight)
+    return b.reshape(b.op("PRELU", b.vector(x), weight), x.shape)
 
 
 @lower("aten.glu")

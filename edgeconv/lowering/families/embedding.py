@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeconv.dims import Size, maximum
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.indexing import count_up
-from edgeconv.lowering.refusal import CannotLowerError
+from edgeconv.lowering.families.reduction import p_norm
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
 
@@ -25,7 +26,10 @@ def embedding_renorm(
 ) -> Tensor:
     """PyTorch shortens the rows that are looked up; nothing else is read, so here all are."""
     if weight.constant is None:
-        raise CannotLowerError("of a computed table")
+        norms = p_norm(b, weight, norm_type, [1], keep_dims=True)
+        limit, one = b.scalar(max_norm, weight.dtype), b.scalar(1, weight.dtype)
+        scale = b.op("DIV", limit, b.op("ADD", norms, b.scalar(1e-7, weight.dtype)))
+        return b.op("MUL", weight, b.op("SELECT_V2", b.op("GREATER", norms, limit), scale, one))
     table = weight.constant.astype(np.float64)
     norms = np.linalg.norm(table, ord=norm_type, axis=1, keepdims=True)
     scales = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
@@ -46,15 +50,19 @@ def embedding_bag(
     padding_idx: int | None = None,
 ) -> list[Tensor | None]:
     """The sum, mean or maximum of the rows in each bag; the other results serve training."""
-    if padding_idx is not None and padding_idx >= 0:
-        raise CannotLowerError("with a padding index")
     rows = b.op("GATHER", weight, indices)
     if per_sample_weights is not None:
         rows = b.op("MUL", rows, b.reshape(per_sample_weights, (*indices.shape, 1)))
     b.results = b.results[:1]
     bag_size = _even_bag_size(b, indices, offsets)
-    if bag_size is None:
-        return [_sum_bags(b, rows, offsets, mode), None, None, None]
+    has_padding = padding_idx is not None and padding_idx >= 0
+    if bag_size is None or has_padding:
+        bags = _bag_of_each(b, rows, offsets)
+        if has_padding:  # beyond the last bag, where nothing is read
+            is_padding = b.op("EQUAL", indices, b.scalar(padding_idx or 0, indices.dtype))
+            where = b.reshape(is_padding, bags.shape)
+            bags = b.op("SELECT_V2", where, b.like(_bag_count(b, offsets), DType.INT32), bags)
+        return [_reduce_bags(b, rows, bags, offsets, mode), None, None, None]
     bags = b.reshape(rows, (b.shape[0], bag_size, weight.shape[1]))
     op = {_SUM: "SUM", _MEAN: "MEAN", _MAX: "REDUCE_MAX"}[mode]
     return [b.reduce(op, bags, [1], keep_dims=False), None, None, None]
@@ -79,18 +87,34 @@ def _even_bag_size(b: LoweringBuilder, indices: Tensor, offsets: Tensor) -> int 
     return step if isinstance(step, int) and start == 0 and limit == count else None
 
 
-def _sum_bags(b: LoweringBuilder, rows: Tensor, offsets: Tensor, mode: int) -> Tensor:
-    """Each row is added to the bag that has begun last; a bag that holds nothing is zero."""
-    if mode == _MAX:
-        raise CannotLowerError("with the maximum over bags of different sizes")
+def _bag_of_each(b: LoweringBuilder, rows: Tensor, offsets: Tensor) -> Tensor:
+    """The bag that has begun last when a row comes, as a column."""
     position = b.reshape(count_up(b, rows.shape[0]), (rows.shape[0], 1))
     begun = b.op("GREATER_EQUAL", position, b.cast(offsets, DType.INT32))
     bag = b.reduce("SUM", b.cast(begun, DType.INT32), [1], keep_dims=True)
-    places = b.op("SUB", bag, b.scalar(1, DType.INT32))
-    total = b.op("SCATTER_ND", places, rows, shape=b.shape)
-    if mode == _SUM:
-        return total
+    return b.op("SUB", bag, b.scalar(1, DType.INT32))
+
+
+def _bag_count(b: LoweringBuilder, offsets: Tensor) -> Size:
+    """Bags that begin, and one behind them all."""
+    return maximum(offsets.shape[0], b.shape[0])
+
+
+def _reduce_bags(
+    b: LoweringBuilder, rows: Tensor, bags: Tensor, offsets: Tensor, mode: int
+) -> Tensor:
+    """A bag that holds nothing is zero."""
+    size = _bag_count(b, offsets) + 1
     ones = b.op("FILL", b.scalar(1, rows.dtype), shape=(rows.shape[0],))
-    counts = b.op("SCATTER_ND", places, ones, shape=(b.shape[0],))
-    divisor = b.op("MAXIMUM", counts, b.scalar(1, rows.dtype))
-    return b.op("DIV", total, b.reshape(divisor, (b.shape[0], 1)))
+    counts = b.op("SCATTER_ND", bags, ones, shape=(size,))
+    column = b.reshape(counts, (size, 1))
+    if mode == _MAX:
+        places = b.reshape(bags, (rows.shape[0],))
+        largest = b.op("UNSORTED_SEGMENT_MAX", rows, places, count=(size,))
+        is_filled = b.op("GREATER", column, b.scalar(0, rows.dtype))
+        total = b.op("SELECT_V2", is_filled, largest, b.scalar(0, rows.dtype))
+    else:
+        total = b.op("SCATTER_ND", bags, rows, shape=(size, rows.shape[1]))
+    if mode == _MEAN:
+        total = b.op("DIV", total, b.op("MAXIMUM", column, b.scalar(1, rows.dtype)))
+    return b.slice(total, 0, 0, b.shape[0])

@@ -160,6 +160,8 @@ def var_mean(
     keepdim: bool = False,
     correction: object = None,
 ) -> list[Tensor]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     axes = axes_of(dim, x.rank)
     spread = variance(b, x, axes, _correction(unbiased, correction), keep_dims=keepdim)
     return [spread, b.reduce("MEAN", x, axes, keep_dims=keepdim)]

@@ -7,7 +7,7 @@ import math
 from edgeconv.dims import Size, product
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
-from edgeconv.lowering.families.indexing import gather_along
+from edgeconv.lowering.families.indexing import count_up, gather_along
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
@@ -111,6 +111,42 @@ def nanmedian(b: LoweringBuilder, x: Tensor) -> Tensor:
 @lower("aten.nanmedian.dim")
 def nanmedian_dim(b: LoweringBuilder, x: Tensor, dim: int, keepdim: bool = False) -> list[Tensor]:
     return _nanmedian(b, b.vector(x), dim)
+
+
+@lower("aten.mode")
+def mode(b: LoweringBuilder, x: Tensor, dim: int = -1, keepdim: bool = False) -> list[Tensor]:
+    """The most frequent element, the smallest of several, and where it is last: every element against every other."""
+    wide = b.vector(x)
+    axis = dim % wide.rank
+    order = [i for i in range(wide.rank) if i != axis] + [axis]
+    last = b.transpose(wide, order)
+    rows, columns = (
+        b.reshape(last, (*last.shape[:-1], *pair))
+        for pair in ((last.shape[-1], 1), (1, last.shape[-1]))
+    )
+    same = b.cast(b.op("EQUAL", rows, columns), DType.INT32)
+    counts = b.reduce("SUM", same, [-1], keep_dims=False)
+    most = b.reduce("REDUCE_MAX", counts, [-1], keep_dims=True)
+    place = _last_place_of_smallest(b, last, b.op("EQUAL", counts, most))
+    back = [order.index(i) for i in range(wide.rank)]
+    places = b.transpose(place, back)
+    found = [gather_along(b, wide, axis, places), b.cast(places, DType.INT64)]
+    return [b.reshape(t, shape) for t, (_, shape) in zip(found, b.results, strict=True)]
+
+
+def _last_place_of_smallest(b: LoweringBuilder, x: Tensor, is_candidate: Tensor) -> Tensor:
+    """Along the last axis, kept with one element."""
+    numbers = x if x.dtype != DType.BOOL else b.cast(x, DType.INT32)
+    highest = b.reduce("REDUCE_MAX", numbers, [-1], keep_dims=True)
+    smallest = b.reduce(
+        "REDUCE_MIN", b.op("SELECT_V2", is_candidate, numbers, highest), [-1], keep_dims=True
+    )
+    is_it = b.cast(b.op("EQUAL", numbers, smallest), DType.INT32)
+    size = x.shape[-1]
+    counted = b.op("MUL", is_it, b.op("ADD", count_up(b, size), b.scalar(1, DType.INT32)))
+    return b.op(
+        "SUB", b.reduce("REDUCE_MAX", counted, [-1], keep_dims=True), b.scalar(1, DType.INT32)
+    )
 
 
 def _nanmedian(b: LoweringBuilder, x: Tensor, dim: int) -> list[Tensor]:

@@ -16,6 +16,7 @@ from edgeconv.lowering.families.shaping import pad_constant, swap
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.lowering.values import ComplexPair
+from edgeconv.signature import DType
 
 Matrix = NDArray[np.float64]
 
@@ -156,5 +157,6 @@ def _normalization(norm: str | None, *, is_forward: bool) -> int:
 def rfft(
     b: LoweringBuilder, x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None
 ) -> ComplexPair:
-    signal = _fit(b, x, dim % x.rank, n)
+    part = DType.FLOAT64 if b.dtype == DType.COMPLEX128 else DType.FLOAT32
+    signal = _fit(b, b.cast(x, part), dim % x.rank, n)
     return _transform_real(b, signal, [dim], _normalization(norm, is_forward=True), onesided=True)

@@ -7,6 +7,7 @@ Each formula is chosen so that it loses nothing where its result is small. Sourc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
@@ -101,13 +102,17 @@ def tan(b: LoweringBuilder, x: Tensor) -> Tensor:
     The quotient of sine and cosine would lose the digits of the cosine near its zeros. Source: Cody, Waite, "Software
     Manual for the Elementary Functions", chapter 9.
     """
-    x = b.cast(x, b.dtype)
+    return tangent(b, b.cast(x, b.dtype))
+
+
+def tangent(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """The tangent of a floating-point tensor."""
     turns = b.op("ROUND", b.op("MUL", x, b.scalar(2 / math.pi, x.dtype)))
     r = x
     for part in _HALF_PI:
         r = b.op("SUB", r, b.op("MUL", turns, b.scalar(part, x.dtype)))
     z = b.op("MUL", r, r)
-    cube = b.op("MUL", b.op("MUL", z, r), _polynomial(b, z, _TAN))
+    cube = b.op("MUL", b.op("MUL", z, r), polynomial(b, z, _TAN))
     near = b.op("ADD", r, cube)
     is_odd = b.op("NOT_EQUAL", b.op("FLOOR_MOD", turns, b.scalar(2, x.dtype)), b.scalar(0, x.dtype))
     return b.op("SELECT_V2", is_odd, b.op("DIV", b.scalar(-1, x.dtype), near), near)
@@ -210,14 +215,22 @@ def erfinv(b: LoweringBuilder, x: Tensor) -> Tensor:
     """Times x, a polynomial of w = -log((1 - x) (1 + x)), another one in the tails, where w is above 5."""
     x = b.cast(x, b.dtype)
     one = b.scalar(1, x.dtype)
-    w = b.op("NEG", b.op("LOG", b.op("MUL", b.op("SUB", one, x), b.op("ADD", one, x))))
-    center = _polynomial(b, b.op("SUB", w, b.scalar(2.5, x.dtype)), _ERFINV_CENTER)
-    tail = _polynomial(b, b.op("SUB", b.op("SQRT", w), b.scalar(3, x.dtype)), _ERFINV_TAIL)
+    return erfinv_of(b, x, b.op("MUL", b.op("SUB", one, x), b.op("ADD", one, x)))
+
+
+def erfinv_of(b: LoweringBuilder, x: Tensor, spread: Tensor) -> Tensor:
+    """The inverse error function of x, given (1 - x) (1 + x); infinite where that is 0."""
+    w = b.op("NEG", b.op("LOG", spread))
+    center = polynomial(b, b.op("SUB", w, b.scalar(2.5, x.dtype)), _ERFINV_CENTER)
+    tail = polynomial(b, b.op("SUB", b.op("SQRT", w), b.scalar(3, x.dtype)), _ERFINV_TAIL)
     is_tail = b.op("GREATER_EQUAL", w, b.scalar(5, x.dtype))
-    return b.op("MUL", x, b.op("SELECT_V2", is_tail, tail, center))
+    value = b.op("MUL", x, b.op("SELECT_V2", is_tail, tail, center))
+    is_end = b.op("EQUAL", spread, b.scalar(0, x.dtype))
+    return b.op("SELECT_V2", is_end, b.op("MUL", x, b.scalar(math.inf, x.dtype)), value)
 
 
-def _polynomial(b: LoweringBuilder, x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+def polynomial(b: LoweringBuilder, x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """The value of a polynomial whose highest power comes first."""
     total = b.scalar(coefficients[0], x.dtype)
     for coefficient in coefficients[1:]:
         total = b.op("ADD", b.op("MUL", total, x), b.scalar(coefficient, x.dtype))
