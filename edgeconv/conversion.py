@@ -167,6 +167,7 @@ def run_request(
     registry = registry or Registry(allowed=settings.plugins)
     _refuse_foreign_reports(request.out)
     request = request.with_memory_limit(settings.memory_limit_bytes)
+    request = replace(request, extensions=registry.extensions)
     with WorkerPool(settings.worker_environment) as pool, ThreadPoolExecutor(1) as aside:
         outcome = convert(
             request,

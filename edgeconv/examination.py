@@ -192,7 +192,9 @@ class _Bench:
 def _open_bench(
     request: ConversionRequest, listener: Listener, settings: Settings
 ) -> Iterator[_Bench]:
-    planner = Planner(Registry(allowed=settings.plugins).converters)
+    registry = Registry(allowed=settings.plugins)
+    planner = Planner(registry.converters)
+    request = replace(request, extensions=registry.extensions)
     store = Store(settings.store_dir)
     try:
         with (

@@ -20,10 +20,22 @@ def plugins(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose =
     problems = [{"plugin": item.plugin, "reason": item.reason} for item in registry.problems]
     data: dict[str, object] = {
         "converters": [_describe(spec, registry) for spec in registry.converters],
+        "extensions": [
+            {"group": group, **item.to_json()}
+            for group, items in registry.extensions.items()
+            for item in items
+        ],
         "problems": problems,
     }
     rows = [_cells(spec, registry) for spec in registry.converters]
     text = as_table(_HEADER, rows)
+    added = [
+        f"  {item.title} {item.version}: {group}"
+        for group, items in registry.extensions.items()
+        for item in items
+    ]
+    if added:
+        text = "\n".join([text, "", "added to converters:", *added])
     if problems:
         lines = [f"  {item['plugin']}: {item['reason']}" for item in problems]
         text = "\n".join([text, "", "not loaded:", *lines])

@@ -124,6 +124,7 @@ class Bench:
             converter_options=self.request.converter_options,
             verify_options=self.request.verify_options,
             via=route,
+            extensions=self.request.extensions,
             environments=self.request.environments,
             jobs=1,
             timeout_seconds=left if most is None else min(most, left),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeconv.execute.memory import default_limit_bytes
 from edgeconv.execute.records import Criterion
+from edgeconv.plugin.extension import Extension
 from edgeconv.plugin.job import JobResult, Json
 
 __all__ = ["ConversionRequest"]
@@ -34,6 +35,7 @@ class ConversionRequest:
         via: Converters or formats that routes must pass.
         avoid: Converters or formats that no route may pass.
         environments: Ids of environments of converters that exist on this machine.
+        extensions: What plug-ins add to converters, by entry-point group.
         best: What decides between the artifacts of all routes; the first that is verified is taken unless given.
         jobs: Steps that may run side by side; None for one per core.
         timeout_seconds: For one step; None for no limit.
@@ -58,6 +60,7 @@ class ConversionRequest:
     via: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
+    extensions: Mapping[str, tuple[Extension, ...]] = field(default_factory=dict)
     best: Criterion | None = None
     jobs: int | None = None
     timeout_seconds: float | None = None

@@ -192,7 +192,8 @@ class Steps:
         return self._workspace.folder(title)
 
     def _key(self, work: Work) -> str:
-        code = self._code_digest(work.entry)
+        code: list[Json] = [self._code_digest(work.entry)]
+        code += [self._code_digest(item.value) for item in work.extensions]
         versions = module_versions(work.requires)
         return action_key({**work.facts(), "code_digest": code, "versions": versions})
 

@@ -14,6 +14,7 @@ from edgeconv.execute.runner import HOST, Entry, Lane
 from edgeconv.execute.verification import Verifier
 from edgeconv.formats import find_format
 from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.plugin.extension import Extension
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature
 from edgeconv.validation.verdict import Verdict
@@ -45,6 +46,7 @@ class Work:
         options: Options of the step.
         signature: Of the model; None before capture.
         metadata: What to store inside the result.
+        extensions: What plug-ins add to it; named in its options, and their code counts as its own.
         depends_on: Further facts its result depends on.
         name: The model's name.
         seed: For anything random.
@@ -63,6 +65,7 @@ class Work:
     options: Mapping[str, Json] = field(default_factory=dict)
     signature: Signature | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    extensions: tuple[Extension, ...] = ()
     depends_on: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -81,13 +84,14 @@ class Work:
 
     def job(self, folder: Path) -> Job:
         """What the worker is given; it writes into `folder`."""
+        added: list[Json] = [item.to_json() for item in self.extensions]
         return Job(
             name=self.name,
             inputs={role: material.path for role, material in self.inputs.items()},
             output=folder / (self.output_name or "result"),
             signature=self.signature,
             metadata=self.metadata,
-            options=self.options,
+            options={**self.options, **({"extensions": added} if added else {})},
             seed=self.seed,
         )
 
@@ -157,6 +161,7 @@ def conversion(spec: ConverterSpec, route: tuple[str, ...], request: ConversionR
         output_name=f"{request.name}{find_format(spec.target).suffix}",
         code={"version": spec.version, "environment": environment},
         requires=spec.requires,
+        extensions=request.extensions.get(spec.extensions, ()),
         options=request.converter_options.get(spec.id, {}),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -150,10 +151,39 @@ def load_program(path: Path, *, is_trusted: bool = False) -> torch.export.Export
     check_archive(path)
     if not is_trusted:
         check_program(path)
+    _check_operators(path)
     try:
         return torch.export.load(path)
     except Exception as error:
         raise _damaged(path, error) from error
+
+
+def _check_operators(path: Path) -> None:
+    """Refuse a program whose operators nobody has defined in this process.
+
+    Raises:
+        InvalidInputError: There are such operators; all are named.
+    """
+    import torch
+
+    text = _read_member(path, _MODEL)
+    named = sorted(set(re.findall(r'"torch\.ops\.(\w+\.\w+)\.\w+"', text)))
+    missing = [name for name in named if not _is_defined(torch.ops, name)]
+    if missing:
+        raise InvalidInputError(
+            f"'{path.name}' calls operators that are not PyTorch's",
+            why="nothing has defined them where it is read",
+            hint="install a plug-in that defines and lowers them: docs/adding-an-operator.md tells how",
+            details=missing,
+        )
+
+
+def _is_defined(root: object, name: str) -> bool:
+    namespace, _, operator = name.partition(".")
+    try:
+        return hasattr(getattr(root, namespace), operator)
+    except (AttributeError, RuntimeError):
+        return False
 
 
 HANDLER = TorchExportHandler()

@@ -57,7 +57,7 @@ def unsupported_error(refusals: Sequence[Refusal]) -> UnsupportedOperatorsError:
     return UnsupportedOperatorsError(
         f"{counted(len(counts), 'operator')} cannot be lowered",
         why="the edge graph has no words for what is listed",
-        hint="write the model with other operators, or try another route (--avoid edge-lowering)",
+        hint="write the model with other operators, or teach these to edgeconv: docs/adding-an-operator.md",
         details=[
             f"{operator} x{count}, first at {first[operator, why]}" + (f": {why}" if why else "")
             for (operator, why), count in counts.most_common()

@@ -56,9 +56,34 @@ class LoweringRegistry:
     @classmethod
     def from_modules(cls, modules: Iterable[ModuleType]) -> LoweringRegistry:
         """All lowerings that the modules define, alone or in tuples."""
-        values = [value for module in modules for value in vars(module).values()]
-        groups = [value if isinstance(value, tuple) else (value,) for value in values]
-        return cls(item for group in groups for item in group if isinstance(item, Lowering))
+        return cls(item for module in modules for item in _lowerings(module))
+
+    def extended(
+        self, added: Iterable[tuple[str, object]]
+    ) -> tuple[LoweringRegistry, tuple[str, ...]]:
+        """The same with the lowerings of plug-ins.
+
+        Args:
+            added: For each plug-in how messages call it, and what it brings: a `Lowering`, several, or a module that holds
+                some. An operator that has a lowering keeps it.
+
+        Returns:
+            The registry, and what was left out, for people.
+        """
+        extended = LoweringRegistry(self._by_name.values())
+        problems: list[str] = []
+        for title, brought in added:
+            found = _lowerings(brought)
+            if not found:
+                problems.append(f"plug-in {title} brings no lowering")
+            for lowering in found:
+                taken = [n for n in lowering.names if (n, lowering.is_complex) in extended._by_name]
+                problems += [
+                    f"'{name}' has a lowering: that of {title} is left out" for name in taken
+                ]
+                for name in set(lowering.names) - set(taken):
+                    extended._by_name[name, lowering.is_complex] = lowering
+        return extended, tuple(problems)
 
     def find(self, operator: str, *, is_complex: bool = False) -> Lowering | None:
         """The lowering of `namespace.name.overload`.
@@ -76,3 +101,10 @@ class LoweringRegistry:
     def knows(self, operator: str) -> bool:
         """Whether there is a lowering for real or for complex values."""
         return any(self.find(operator, is_complex=flag) is not None for flag in (False, True))
+
+
+def _lowerings(brought: object) -> list[Lowering]:
+    """The lowerings in a module, alone or in tuples; or those that are given themselves."""
+    values = list(vars(brought).values()) if isinstance(brought, ModuleType) else [brought]
+    groups = [value if isinstance(value, tuple | list) else (value,) for value in values]
+    return [item for group in groups for item in group if isinstance(item, Lowering)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from edgeconv.plugin.converter import ConverterSpec, Cost, EnvironmentSpec, Rejection
+from edgeconv.plugin.extension import LOWERINGS, ONNX_TRANSLATIONS, load_extensions
 from edgeconv.plugin.job import Job, JobResult, Json
 
 __all__ = [
+    "LOWERINGS",
+    "ONNX_TRANSLATIONS",
     "ConverterSpec",
     "Cost",
     "EnvironmentSpec",
@@ -13,4 +16,5 @@ __all__ = [
     "JobResult",
     "Json",
     "Rejection",
+    "load_extensions",
 ]

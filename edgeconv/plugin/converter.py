@@ -63,6 +63,8 @@ class ConverterSpec:
         extra: The extra of edgeconv that installs them, or several with commas between.
         environment: None for the host's own interpreter and packages.
         cost: Compared when routes are ranked.
+        extensions: Entry-point group of what plug-ins may add to it: the worker is told of all there is, and loads it with
+            `edgeconv.plugin.extension.load_extensions`; empty if nothing can be added.
         takes_live: Whether it reads a captured program from memory with `edgeconv.plugin.live.find_live`: it then runs
             in the process that captured the program, which need not be written to a file for it.
         accepts: Looks at an artifact and says why it cannot be taken, or None; must be light.
@@ -81,5 +83,6 @@ class ConverterSpec:
     requires: tuple[str, ...] = ()
     extra: str = ""
     environment: EnvironmentSpec | None = None
+    extensions: str = ""
     takes_live: bool = False
     accepts: Callable[[Artifact], Rejection | None] | None = None

@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from edgeconv.errors import EdgeconvError, MissingDependencyError, UsageError
 from edgeconv.formats import FORMATS
 from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.plugin.extension import Extension, find_extensions
 
 __all__ = ["GROUP", "PluginProblem", "Registry", "install_hint", "missing_modules"]
 
@@ -75,6 +76,14 @@ class Registry:
     def problems(self) -> tuple[PluginProblem, ...]:
         """Plugins that could not be loaded, or were refused."""
         return self._content[1]
+
+    @property
+    def extensions(self) -> dict[str, tuple[Extension, ...]]:
+        """What plug-ins add to the converters, by entry-point group; nothing is imported."""
+        if self._given and self._plugins is None:
+            return {}
+        groups = sorted({spec.extensions for spec in self.converters if spec.extensions})
+        return {group: find_extensions(group, self._is_allowed) for group in groups}
 
     def find(self, converter_id: str) -> ConverterSpec:
         """The converter with this id.

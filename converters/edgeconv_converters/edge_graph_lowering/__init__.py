@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeconv.plugin import ConverterSpec, Cost
+from edgeconv.plugin import LOWERINGS, ConverterSpec, Cost
 
 __all__ = ["SPEC"]
 
@@ -20,4 +20,5 @@ SPEC = ConverterSpec(
     warm=("torch",),
     requires=("torch",),
     extra="torch",
+    extensions=LOWERINGS,
 )

@@ -12,9 +12,10 @@ from torch.export import ExportedProgram
 from edgeconv.errors import CaptureError
 from edgeconv.formats.torch_export import load_program
 from edgeconv.graph.file import write_graph
+from edgeconv.lowering.families import built_in_registry
 from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
-from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.plugin import Job, JobResult, Json, load_extensions
 from edgeconv.plugin.live import find_live
 
 __all__ = ["convert"]
@@ -34,7 +35,11 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     job = Job.from_json(request)
     if job.signature is None:
         raise CaptureError("a program cannot be lowered before it was captured")
-    graph = lower_program(_program(job.inputs["source"], context), job.signature, name=job.name)
+    added, warnings = load_extensions(job)
+    registry, refused = built_in_registry().extended(added)
+    # What a plug-in is for may be defined by it: the program is read after it.
+    program = _program(job.inputs["source"], context)
+    graph = lower_program(program, job.signature, name=job.name, registry=registry)
     changes = run_passes(graph)
     write_graph(graph, job.output, job.metadata)
     details: dict[str, Json] = {
@@ -43,7 +48,10 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         "passes": dict(changes),
     }
     return JobResult(
-        output=job.output, versions={"torch": torch.__version__}, details=details
+        output=job.output,
+        warnings=(*warnings, *refused),
+        versions={"torch": torch.__version__},
+        details=details,
     ).to_json()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeconv.plugin import ConverterSpec, Cost
+from edgeconv.plugin import LOWERINGS, ConverterSpec, Cost
 
 __all__ = ["SPEC"]
 
@@ -19,4 +19,5 @@ SPEC = ConverterSpec(
     warm=("torch", "torch.export"),
     requires=("torch",),
     extra="torch",
+    extensions=LOWERINGS,
 )

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from edgeconv.errors import StepError
-from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.plugin import Job, JobResult, Json, load_extensions
 from edgeconv.plugin.live import find_live
 from edgeconv.signature import InputSpec, Layout
 from edgeconv.source import ModelSource
@@ -42,6 +42,8 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     specs = [InputSpec.from_json(item) for item in inputs]
     dependencies = Dependencies()
     torch.manual_seed(job.seed)
+    if source.kind == "file":
+        load_extensions(job)  # a program may call operators that plug-ins define
     with dependencies.watch():
         built = build_source(source)
     bound, shapes = bind_source(built, specs, job.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeconv.plugin import ConverterSpec, Cost
+from edgeconv.plugin import ONNX_TRANSLATIONS, ConverterSpec, Cost
 
 __all__ = ["SPECS"]
 
@@ -21,6 +21,7 @@ SPECS = (
         warm=("torch",),
         requires=("torch", "onnx", "onnxscript"),
         extra="onnx,torch",
+        extensions=ONNX_TRANSLATIONS,
     ),
     ConverterSpec(
         id="torch-onnx-torchscript",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import PurePath
 
 import torch
@@ -29,14 +29,14 @@ _MOVED = (ImportError, AttributeError, TypeError)
 
 
 def unsupported(
-    program: ExportedProgram, error: BaseException, opset: int
+    program: ExportedProgram, error: BaseException, opset: int, added: Container[object] = ()
 ) -> UnsupportedOperatorsError | None:
-    """What the exporter of programs lacks, if that is what its error says."""
+    """What the exporter of programs lacks, if that is what its error says; `added` are operators it was told of."""
     match = _MISSING.search(str(error))
     if match is None:
         return None
     try:
-        found = _missing_in_program(program, opset)
+        found = _missing_in_program(program, opset, added)
     except _MOVED:
         found = []
     return _refusal(found or [f"{match['op']}.{match['overload']}"])
@@ -65,7 +65,9 @@ def _refusal(found: list[str]) -> UnsupportedOperatorsError:
     )
 
 
-def _missing_in_program(program: ExportedProgram, opset: int) -> list[str]:
+def _missing_in_program(
+    program: ExportedProgram, opset: int, added: Container[object]
+) -> list[str]:
     from torch.onnx._internal.exporter import _fx_passes, _registration
 
     registry = _registration.ONNXRegistry.from_torchlib(opset)
@@ -73,7 +75,9 @@ def _missing_in_program(program: ExportedProgram, opset: int) -> list[str]:
     return count_operators(
         node
         for node in operator_nodes(decomposed.graph_module)
-        if isinstance(node.target, OpOverload) and not registry.is_registered(node.target)
+        if isinstance(node.target, OpOverload)
+        and not registry.is_registered(node.target)
+        and node.target not in added
     )
 
 

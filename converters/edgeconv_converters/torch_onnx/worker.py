@@ -20,6 +20,7 @@ from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import DType, Signature
+from edgeconv_converters.torch_onnx.added import read_translations
 from edgeconv_converters.torch_onnx.checking import check_model
 from edgeconv_converters.torch_onnx.unsupported import unconvertible, unsupported
 from edgeconv_converters.torch_onnx.weights import take_weights
@@ -47,6 +48,7 @@ def convert_program(
     from edgeconv_converters.torch_onnx import elementwise, recurrent
 
     job = Job.from_json(request)
+    added, problems = read_translations(job)
     live = find_live(context, job.inputs["source"])
     program = live.program if live and live.program else load_program(job.inputs["source"])
     program = without_private_operators(program)
@@ -58,15 +60,19 @@ def convert_program(
                 opset_version=_OPSET,
                 verbose=False,
                 optimize=True,
-                custom_translation_table={**elementwise.TRANSLATIONS, **recurrent.TRANSLATIONS},
+                custom_translation_table={
+                    **added,
+                    **elementwise.TRANSLATIONS,
+                    **recurrent.TRANSLATIONS,
+                },
             )
         except Exception as error:
-            refusal = unsupported(program, error, _OPSET) or _failure("torch.onnx", error)
+            refusal = unsupported(program, error, _OPSET, added) or _failure("torch.onnx", error)
             raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
     recurrent.fold_weights(exported.model)
-    return _finish(*take_weights(exported.model), job)
+    return _finish(*take_weights(exported.model), job, problems)
 
 
 def convert_module(
@@ -185,7 +191,12 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _finish(model: Any, weights: Sequence[Weight | None], job: Job) -> dict[str, Json]:  # noqa: ANN401 - a protocol buffer
+def _finish(
+    model: Any,  # noqa: ANN401 - a protocol buffer
+    weights: Sequence[Weight | None],
+    job: Job,
+    warnings: Sequence[str] = (),
+) -> dict[str, Json]:
     if job.signature is not None:
         rename_values(model, job.signature)
         put_record(model, job.signature, job.metadata)
@@ -204,7 +215,7 @@ def _finish(model: Any, weights: Sequence[Weight | None], job: Job) -> dict[str,
         output=job.output,
         versions=_versions(),
         details=details,
-        warnings=(_DATA_FILE_NOTE,) if has_data_file else (),
+        warnings=(*warnings, *((_DATA_FILE_NOTE,) if has_data_file else ())),
     ).to_json()
 
 
