@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: install demo test lint types layers check benchmark scoreboard opinfo clean
+.PHONY: install demo test lint types layers check benchmark scoreboard latency opinfo clean
 
 install: $(READY)
 
@@ -51,6 +51,11 @@ ZOO ?= ../shared/zoo
 scoreboard: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
 	$(BIN)/python -m benchmarks.scoreboard $(ZOO) $(ANEW)
+
+# What is delivered beside other tools' own files of the same model, on one thread; goes on where it was stopped.
+latency: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
+	$(BIN)/python -m benchmarks.latency $(ZOO) $(ANEW)
 
 # PyTorch's own OpInfo samples through both of our writers; goes on where it was stopped.
 opinfo: $(READY)
