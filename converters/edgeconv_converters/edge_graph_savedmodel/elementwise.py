@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import tensorflow as tf
 
@@ -13,17 +14,26 @@ from edgeconv_converters.edge_graph_savedmodel.call import Call, Translation
 
 __all__ = ["TRANSLATIONS"]
 
+_MAX_BROADCAST_RANK = 5
 _SMALL_INTEGERS = (DType.INT8, DType.INT16, DType.UINT8, DType.UINT16)
 
 
 def _plain(function: Callable[..., tf.Tensor], count: int) -> Translation:
-    return Translation(emit=lambda call: function(*(call.input(i) for i in range(count))))
+    return Translation(emit=lambda call: function(*_spread([call.input(i) for i in range(count)])))
 
 
 def _activated(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Translation:
     return Translation(
-        emit=lambda call: activate(call.node, function(call.input(0), call.input(1)))
+        emit=lambda call: activate(call.node, function(*_spread([call.input(0), call.input(1)])))
     )
+
+
+def _spread(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The tensors, of one shape where they have more axes than kernels broadcast by themselves."""
+    if max(tensor.shape.rank for tensor in tensors) <= _MAX_BROADCAST_RANK:
+        return tensors
+    shape = reduce(tf.broadcast_dynamic_shape, (tf.shape(tensor) for tensor in tensors))
+    return [tf.broadcast_to(tensor, shape) for tensor in tensors]
 
 
 def _divide(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
