@@ -81,6 +81,13 @@ _SOURCE = "torch"
 # What PyTorch can load again is captured like a module.
 _CAPTURED = ("torch-export", "torchscript")
 _SHOWN_ROUTES = 5
+# Names that say nothing of the model.
+_ANY_FACTORY = frozenset(
+    f"{verb}{what}"
+    for verb in ("build", "create", "get", "load", "make", "new")
+    for what in ("", "_model", "_net", "_network")
+) | {"factory", "main", "model", "net"}
+_ANY_FILE = frozenset(("", "factory", "init", "main", "model", "models"))
 _LAYOUTS = (Layout.NCHW.value, Layout.NHWC.value)
 _MAX_LABELS_BYTES = 16 * 2**20
 # Errors of the call itself: nothing was tried, so there is nothing to report.
@@ -168,7 +175,10 @@ def run_request(
     _refuse_foreign_reports(request.out)
     request = request.with_memory_limit(settings.memory_limit_bytes)
     request = replace(request, extensions=registry.extensions)
-    with WorkerPool(settings.worker_environment) as pool, ThreadPoolExecutor(1) as aside:
+    with (
+        WorkerPool(settings.worker_environment, scratch=settings.scratch_dir) as pool,
+        ThreadPoolExecutor(1) as aside,
+    ):
         outcome = convert(
             request,
             registry=registry,
@@ -339,8 +349,16 @@ def source_format(source: ModelSource) -> str:
 
 
 def default_name(source: ModelSource) -> str:
-    """A name for the files: that of the factory, or of the file without its suffixes."""
+    """A name for the files: that of the factory, or of the file without its suffixes.
+
+    Where a factory is called `create` or the like, that of its file or module; where that is `model` or the like, that of
+    the folder or package.
+    """
     raw = source.function or Path(source.path or "model").name.split(".")[0]
+    if source.kind == "factory" and raw in _ANY_FACTORY:
+        file = source.path.with_suffix("").parts if source.path else source.module.split(".")
+        telling = [place for place in file[-2:] if place.strip("_/") not in _ANY_FILE]
+        raw = telling[-1] if telling else raw
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", raw).strip("._") or "model"
 
 

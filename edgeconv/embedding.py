@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TextIO, cast
 
 from edgeconv.execute.worker_main import GARBAGE_THRESHOLDS
 
@@ -20,7 +22,7 @@ _TURN = threading.RLock()
 def unnoticed() -> Iterator[None]:
     """Inside, PyTorch may be run: the program's random numbers, warnings, modes and garbage collection stay as they are.
 
-    One thread at a time.
+    What this thread prints meanwhile is dropped. One thread at a time.
     """
     import torch
 
@@ -30,6 +32,8 @@ def unnoticed() -> Iterator[None]:
         torch.inference_mode(mode=False),
         warnings.catch_warnings(),
         _rare_garbage(),
+        redirect_stdout(cast("TextIO", _MutedHere(sys.stdout))),
+        redirect_stderr(cast("TextIO", _MutedHere(sys.stderr))),
     ):
         warnings.simplefilter("ignore")
         yield
@@ -45,3 +49,24 @@ def _rare_garbage() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+class _MutedHere:
+    """A stream that takes what other threads print, and drops what this one does: exporters print their progress.
+
+    Args:
+        stream: Where the others print.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Print, unless this thread does."""
+        if threading.get_ident() == self._thread:
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)

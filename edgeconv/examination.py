@@ -113,7 +113,7 @@ def examine_file(
         MissingDependencyError: The library is not installed.
     """
     settings = settings or load_settings()
-    with WorkerPool(settings.worker_environment) as pool:
+    with WorkerPool(settings.worker_environment, scratch=settings.scratch_dir) as pool:
         return _inspect(pool, path, known.id, with_graph=True, timeout_seconds=timeout_seconds)
 
 
@@ -198,7 +198,7 @@ def _open_bench(
     store = Store(settings.store_dir)
     try:
         with (
-            WorkerPool(settings.worker_environment) as pool,
+            WorkerPool(settings.worker_environment, scratch=settings.scratch_dir) as pool,
             Workspace(settings.scratch_dir) as workspace,
         ):
             steps = Steps(

@@ -210,6 +210,8 @@ def test_labels_must_be_text_and_not_empty(tmp_path: Path) -> None:
     ("text", "name"),
     [
         ("net.py:mobilenet_v2", "mobilenet_v2"),
+        ("resnet.py:create", "resnet"),
+        ("resnet/model.py:get_model", "resnet"),
         ("my model.onnx", "my_model"),
         ("model.torchscript.pt", "model"),
     ],
@@ -218,8 +220,16 @@ def test_names_come_from_the_factory_or_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / text.partition(":")[0]).write_bytes(b"\x08\x0a\x12\x00")
+    path = tmp_path / text.partition(":")[0]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\x08\x0a\x12\x00")
     assert default_name(parse_model(text)) == name
+
+
+def test_a_factory_in_a_package_may_be_called_anything(tmp_path: Path) -> None:
+    assert default_name(parse_model("zoo.mobilenet:build")) == "mobilenet"
+    assert default_name(parse_model("zoo.mobilenet.model:create_model")) == "mobilenet"
+    assert default_name(parse_model("model:create")) == "create"
 
 
 def test_a_file_enters_the_graph_at_its_own_format(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ WITH_EXAMPLES = [module_name(p) for p in package_files() if ">>> " in p.read_tex
 # Their examples convert models.
 HEAVY = {"edgeconv.api", "edgeconv.artifact"}
 README = (ROOT / "README.md").read_text()
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 
 
 def _run_examples(name: str) -> doctest.TestResults:
@@ -144,7 +145,34 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
+def test_the_page_of_the_python_interface_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    page = (ROOT / "docs" / "python-api.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) > 4
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)],  # they follow one another
+        cwd=tmp_path,
+        env=_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bessel_j0" in done.stdout
+    functions = [name for name in ec.__all__ if name.islower()]
+    assert [
+        name for name in functions if f"ec.{name}" not in page and name != "EdgeconvError"
+    ] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{p.name}" for p in DOCS)])
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert broken == []
+    assert links or page.parent != ROOT

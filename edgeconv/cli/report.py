@@ -10,7 +10,14 @@ import typer
 
 from edgeconv.cli.options import AsJson, Quiet, Verbose, read_path
 from edgeconv.cli.screen import Screen
-from edgeconv.report.document import PAGE_NAME, read_report, report_schema, to_text, write_text
+from edgeconv.report.document import (
+    PAGE_NAME,
+    check_page,
+    read_report,
+    report_schema,
+    to_text,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from edgeconv.report.model import Report
@@ -66,7 +73,9 @@ def html(
 
     folder = report if report.is_dir() else report.parent
     path = output or folder / PAGE_NAME
-    write_text(path, render_page(read_report(report)))
+    page = render_page(read_report(report))
+    check_page(path)
+    write_text(path, page)
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     screen.show({"path": str(path)}, str(path))
 

@@ -15,6 +15,7 @@ from typing import Self
 from edgeconv.errors import EdgeconvError, FailureKind, MissingDependencyError
 from edgeconv.execute.runner import HOST, Lane, Reply, Task, WorkerReplacedError, failure
 from edgeconv.execute.worker import WorkerProcess
+from edgeconv.execute.workspace import Workspace
 
 __all__ = ["WorkerPool"]
 
@@ -36,11 +37,19 @@ class WorkerPool:
     Args:
         environment: All environment variables that workers see.
         interpreters: Interpreters by environment id; the host's own is known.
+        scratch: Holds a folder for what workers call temporary files, some of which they leave when they are ended; theirs
+            is the system's unless given.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], *, interpreters: Mapping[str, Path] | None = None
+        self,
+        environment: Mapping[str, str],
+        *,
+        interpreters: Mapping[str, Path] | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        self._scratch = scratch
+        self._temporary: Workspace | None = None
         self._environment = dict(environment)
         self._interpreters = {HOST: Path(sys.executable), **(interpreters or {})}
         self._slots: dict[Lane, _Slot] = {}
@@ -107,6 +116,10 @@ class WorkerPool:
                     slot.worker.dispose()
                     slot.worker = None
         self._starter.shutdown()
+        with self._guard:
+            temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
         return self
@@ -152,11 +165,20 @@ class WorkerPool:
                 hint=f"create it: edgeconv environments create {lane.environment}",
             )
         try:
-            return WorkerProcess(python, environment=self._environment, generation=generation)
+            environment = {**self._environment, **self._temporary_folder()}
+            return WorkerProcess(python, environment=environment, generation=generation)
         except OSError as error:
             raise failure(
                 FailureKind.CRASHED, f"a worker for '{lane.name}' did not start", why=str(error)
             ) from error
+
+    def _temporary_folder(self) -> dict[str, str]:
+        """Where workers keep temporary files, made with the first of them; called by the starting thread alone."""
+        if self._scratch is None:
+            return {}
+        if self._temporary is None:
+            self._temporary = Workspace(self._scratch).__enter__()
+        return {"TMPDIR": str(self._temporary.path)}
 
 
 def _check_generation(slot: _Slot, task: Task) -> None:

@@ -8,6 +8,8 @@ handlers import their framework inside their functions, and are themselves loade
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +25,8 @@ __all__ = ["FORMATS", "Format", "detect", "find_format", "load_handler"]
 
 
 _NEWEST_PICKLE = b"\x05"
+# What a pickle of a module begins with: protocol 2, and the class of what it holds.
+_FIRST_CLASS = re.compile(rb"\x80\x02c([\w.]+)\n(\w+)\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +208,7 @@ def _detect_zip(path: Path) -> str:
             hint="export it as a SavedModel: model.export(folder)",
         )
     if "data.pkl" in inner:
+        _refuse_pickled_module(path, names)
         raise InvalidInputError(
             f"'{path}' is a PyTorch checkpoint without a model",
             why="it holds pickled weights, not the code that uses them",
@@ -213,6 +218,25 @@ def _detect_zip(path: Path) -> str:
         f"'{path}' is a zip archive, but not a model",
         why="it is neither .pt2 nor TorchScript",
         hint="give a .pt2, TorchScript, ONNX or TFLite file",
+    )
+
+
+def _refuse_pickled_module(path: Path, names: Sequence[str]) -> None:
+    """Say of what `torch.save(model, path)` left what it is: a module without the code of its classes."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        pickle = next(name for name in names if name.endswith("/data.pkl"))
+        with archive.open(pickle) as stream:
+            head = stream.read(HEAD_BYTES)
+    first = _FIRST_CLASS.match(head)
+    if first is None or b"_parameters" not in head:
+        return
+    module, kind = (part.decode("utf-8", "replace") for part in first.groups())
+    raise InvalidInputError(
+        f"'{path}' is a whole model that torch.save pickled",
+        why=f"it names its class, '{module}.{kind}', but does not hold the code, and reading it runs code",
+        hint="write a function that returns torch.load(FILE, weights_only=False), and give it as file.py:function",
     )
 
 

@@ -115,7 +115,7 @@ def _convert_symbol(symbol: sympy.Symbol, names: Mapping[str, str]) -> Size:
         return parse_size(names[symbol.name])
     raise ConversionError(
         f"the size '{symbol.name}' is not known before the model runs",
-        why="it depends on the values of a tensor, as the result of nonzero or of a boolean mask does",
+        why="it depends on the values of a tensor, as the result of nonzero, of a boolean mask or of item() does",
         hint="return tensors whose shapes follow from the shapes of the inputs, e.g. top-k and a count",
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgeconv.errors import EdgeconvError
     from edgeconv.signature import Signature
 
-__all__ = ["LiveCapture", "ScriptCall", "find_live", "keep_live"]
+__all__ = ["LiveCapture", "ScriptCall", "find_live", "fresh_examples", "keep_live"]
 
 _KEY = "edgeconv.live"
 
@@ -69,6 +69,11 @@ class LiveCapture:
     signature: Signature
     call: ScriptCall
     input_turns: tuple[tuple[int, ...] | None, ...] = ()
+
+
+def fresh_examples(live: LiveCapture) -> tuple[Tensor, ...]:
+    """Copies of the example inputs, for whoever runs the module: it may write into its inputs."""
+    return tuple(tensor.clone() for tensor in live.examples)
 
 
 def keep_live(context: MutableMapping[str, object], live: LiveCapture) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import StepError
+from edgeconv.plugin.live import fresh_examples
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def trace_live(live: LiveCapture) -> Traced:
         with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TracerWarning)
             script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
-                live.module, live.examples, check_trace=False
+                live.module, fresh_examples(live), check_trace=False
             ).eval()
     except Exception as error:
         raise StepError(

@@ -18,6 +18,7 @@ __all__ = [
     "PAGE_NAME",
     "REPORT_NAME",
     "SCHEMA_PATH",
+    "check_page",
     "foreign_reports",
     "read_report",
     "report_schema",
@@ -88,6 +89,20 @@ def read_report(path: Path) -> Report:
 def foreign_reports(folder: Path) -> list[str]:
     """Names of files in a folder that a report would have to replace, and that are none of ours."""
     return [name for name, mark in _MARKS.items() if not _may_replace(folder / name, mark)]
+
+
+def check_page(path: Path) -> None:
+    """Refuse to write a page over a file that is none.
+
+    Raises:
+        OutputError: Somebody else's file is there.
+    """
+    if not _may_replace(path, _MARKS[PAGE_NAME]):
+        raise OutputError(
+            f"'{path}' is not replaced",
+            why="it exists already, and edgeconv did not make it",
+            hint="give another file with -o",
+        )
 
 
 def _may_replace(path: Path, mark: bytes) -> bool:

@@ -22,7 +22,7 @@ from edgeconv.report.figures import (
     format_size,
 )
 from edgeconv.report.model import OutputReport, Report, StepReport, TensorReport
-from edgeconv.report.reading import all_warnings, candidate_rows, format_rows
+from edgeconv.report.reading import all_notes, all_warnings, candidate_rows, format_rows
 
 __all__ = ["render_page"]
 
@@ -100,6 +100,7 @@ def render_page(report: Report) -> str:
         ticks=list(_ticks(_span(report))),
         scale=_error_scale(row.worst for row in rows),
         warnings=all_warnings(report),
+        notes=all_notes(report),
     )
 
 

@@ -20,6 +20,7 @@ from edgeconv.report.model import (
 __all__ = [
     "CandidateRow",
     "FormatRow",
+    "all_notes",
     "all_warnings",
     "candidate_rows",
     "format_rows",
@@ -103,6 +104,14 @@ def all_warnings(report: Report) -> list[str]:
     texts = [*report.warnings]
     texts += [f"{step.converter}: {text}" for step in report.steps for text in step.warnings]
     return list(dict.fromkeys(texts))
+
+
+def all_notes(report: Report) -> list[str]:
+    """What steps say beside, of no concern by itself, each once."""
+    noted = (step.details.get("notes") for step in report.steps)
+    return list(
+        dict.fromkeys(str(text) for item in noted if isinstance(item, list) for text in item)
+    )
 
 
 def _row(goal: GoalReport, report: Report) -> FormatRow:

@@ -58,6 +58,7 @@ def observe(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     details: dict[str, Json] = {
         "signature": cast("Json", signature.to_json()),
         "source_digest": digest_path(path),
+        "notes": list(trial.facts),
     }
     return JobResult(output=job.output, warnings=tuple(trial.notes), details=details).to_json()
 
@@ -125,6 +126,7 @@ class _Trial:
         self._ran: list[tuple[Drawn, dict[str, Array]]] = []
         self._floors: dict[str, float] = {}
         self.notes: list[str] = []
+        self.facts: list[str] = []
 
     def run(self, samples: Path | None) -> None:
         """Run the example, noise, the user's samples, and other sizes of every dynamic dim.
@@ -148,7 +150,7 @@ class _Trial:
         if samples is None:
             return
         read = read_samples(samples, self._signature)
-        self.notes += filter(None, [read.note])
+        self.facts += filter(None, [read.note])
         for number, sample in enumerate(read.items):
             name = f"sample_{number}"
             yield Drawn(name=name, kind="sample", sizes=sample.sizes, inputs=sample.inputs)

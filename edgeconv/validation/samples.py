@@ -14,7 +14,7 @@ from edgeconv.errors import InvalidInputError
 from edgeconv.formats.handler import Array
 from edgeconv.signature import DType, Signature, TensorSpec
 
-__all__ = ["MAX_SAMPLES", "Sample", "Samples", "fit_samples", "read_samples"]
+__all__ = ["MAX_SAMPLES", "Sample", "Samples", "check_names", "fit_samples", "read_samples"]
 
 MAX_SAMPLES = 16
 
@@ -77,8 +77,19 @@ def fit_samples(batches: Iterable[Mapping[str, Array]], signature: Signature) ->
     return Samples(items=tuple(found))
 
 
-def _count_samples(batch: Mapping[str, Array], signature: Signature) -> int:
-    missing = [spec.name for spec in signature.inputs if spec.name not in batch]
+def check_names(data: Data, names: Iterable[str]) -> None:
+    """Refuse samples that are not named as the inputs are, before anything else is done with them.
+
+    Raises:
+        InvalidInputError: An input has no array in the first of them, or they cannot be read.
+    """
+    for batch in read_batches(data):
+        _check_names(batch, names)
+        return
+
+
+def _check_names(batch: Mapping[str, Array], names: Iterable[str]) -> None:
+    missing = [name for name in names if name not in batch]
     if missing:
         close = difflib.get_close_matches(missing[0], batch, n=1)
         raise InvalidInputError(
@@ -87,6 +98,10 @@ def _count_samples(batch: Mapping[str, Array], signature: Signature) -> int:
             hint=(f"did you mean '{close[0]}'? " if close else "")
             + "name the arrays as the inputs are named",
         )
+
+
+def _count_samples(batch: Mapping[str, Array], signature: Signature) -> int:
+    _check_names(batch, [spec.name for spec in signature.inputs])
     counts = {spec.name: _count(batch[spec.name], spec) for spec in signature.inputs}
     if len(set(counts.values())) > 1:
         raise InvalidInputError(

@@ -48,7 +48,7 @@ def test_a_file_in_place_of_a_folder(refused: Refusals, model: str, tmp_path: Pa
     assert file.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["build.pt2", "report.json", "report.html"])
+@pytest.mark.parametrize("name", ["net.pt2", "report.json", "report.html"])
 def test_a_file_of_somebody_else_is_not_replaced(refused: Refusals, model: str, name: str) -> None:
     refused.out.mkdir()
     (refused.out / name).write_text("mine")
@@ -74,7 +74,7 @@ def test_a_folder_that_has_no_room_for_the_report(
         said = refused.edgeconv("convert", model, "--to", "torch-export", "-o", disk / "out")
         assert said.status == 2
         refused.check_text(said, ["/out/report.", "cannot be written", "No space left on device"])
-        assert (disk / "out" / "build.pt2").exists()
+        assert (disk / "out" / "net.pt2").exists()
         assert not (disk / "out" / "report.html").exists()
 
 
@@ -122,4 +122,4 @@ def test_paths_with_spaces_and_other_letters(
     out = Path("-a folder") / "ünder: it"
     words = ("--to", "torch-export", "-o", f"./{out}", "-q")
     assert edgeconv("convert", "my nët.py:build", *words).status == 0
-    assert (tmp_path / out / "build.pt2").exists()
+    assert (tmp_path / out / "my_n_t.pt2").exists()

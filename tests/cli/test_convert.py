@@ -48,11 +48,11 @@ SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
 
 # Every format, and what it calls a linear layer.
 OPERATORS = {
-    "build.onnx": "Gemm",
-    "build.pt2": "FULLY_CONNECTED",
-    "build.savedmodel": "MatMul",
-    "build.tflite": "FULLY_CONNECTED",
-    "build.torchscript.pt": "aten::linear",
+    "net.onnx": "Gemm",
+    "net.pt2": "FULLY_CONNECTED",
+    "net.savedmodel": "MatMul",
+    "net.tflite": "FULLY_CONNECTED",
+    "net.torchscript.pt": "aten::linear",
 }
 
 LABELS = ("cat", "dog", "Bär", "bird", "fish")
@@ -104,7 +104,7 @@ def test_a_model_is_converted_inspected_and_validated(
     assert {path.name for path in out.iterdir()} == {*OPERATORS, "report.html", "report.json"}
     for name, operator in OPERATORS.items():
         _check_inspection(edgeconv, out / name, operator)
-    _check_validation(edgeconv, out / "build.tflite", net, tmp_path / "other.py")
+    _check_validation(edgeconv, out / "net.tflite", net, tmp_path / "other.py")
 
 
 def _check_inspection(edgeconv: CommandLine, path: Path, operator: str) -> None:
@@ -259,7 +259,7 @@ def test_an_artifact_that_is_damaged_is_told_as_such(
 def test_an_artifact_of_another_model_is_told_each_reason_once(
     edgeconv: CommandLine, artifacts: Path
 ) -> None:
-    artifact, other = artifacts / "out" / "build.onnx", f"{artifacts}/net.py:branches"
+    artifact, other = artifacts / "out" / "net.onnx", f"{artifacts}/net.py:branches"
     said = edgeconv("validate", artifact, "--reference", other, "--json", "-q")
     assert said.status == 6
     assert said.data["passed"] is False

@@ -79,7 +79,7 @@ def test_a_converter_that_does_harm(
         assert text in said.err
     assert "Traceback" not in said.err
     left = {path.relative_to(refused.out).as_posix() for path in refused.out.rglob("*")}
-    kept = {"rejected", "rejected/build.tflite", "rejected/build.tflite.json"}
+    kept = {"rejected", "rejected/net.tflite", "rejected/net.tflite.json"}
     assert left == {"report.json", "report.html"} | (kept if status == 6 else set())
     assert not list((refused.edgeconv.cache / "runs").glob("*"))
 
@@ -127,7 +127,7 @@ def test_what_does_harm_costs_its_route_and_the_next_one_delivers(
     assert results.count("delivered") == 1
     assert results.count("rejected") == 1
     assert results.count("failed") == 11
-    assert (tmp_path / "out" / "build.tflite").exists()
+    assert (tmp_path / "out" / "net.tflite").exists()
 
 
 def test_a_plugin_that_cannot_be_loaded_is_told_and_stops_nothing(

@@ -217,3 +217,16 @@ def test_control_flow_is_scripted_and_other_formats_say_which_line(
     report = json.loads((out / "report.json").read_text())
     (onnx,) = (goal for goal in report["goals"] if goal["format"] == "onnx")
     assert [a["result"] for a in onnx["attempts"]] == ["failed"]
+
+
+def test_a_page_does_not_replace_a_file_of_somebody_else(
+    edgeconv: CommandLine, net: Path, tmp_path: Path
+) -> None:
+    out, foreign = tmp_path / "out", tmp_path / "thesis.html"
+    assert edgeconv("convert", f"{net}:net", "--to", "torch-export", "-o", out, "-q").status == 0
+    foreign.write_text("<p>mine</p>")
+    said = edgeconv("report", "html", out, "-o", foreign)
+    assert said.status == 2
+    assert "edgeconv did not make it" in said.err
+    assert foreign.read_text() == "<p>mine</p>"
+    assert edgeconv("report", "html", out).status == 0  # over its own page

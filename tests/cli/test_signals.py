@@ -57,7 +57,7 @@ def _check_delivered(out: Path) -> None:
     """What is there is whole: it has the format that its name says."""
     formats = {".tflite": "tflite", ".torchscript.pt": "torchscript", ".onnx": "onnx"}
     for path in out.iterdir() if out.exists() else ():
-        suffix = path.name.removeprefix("build")
+        suffix = path.name.removeprefix("net")
         assert suffix in formats, path.name
         assert detect(path).id == formats[suffix]
 
@@ -111,9 +111,9 @@ def test_after_a_kill_no_worker_is_left_and_the_next_run_clears_up(tmp_path: Pat
     assert list((tmp_path / "cache" / "runs").glob("*")) == []
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert found == [
-        "build.onnx",
-        "build.tflite",
-        "build.torchscript.pt",
+        "net.onnx",
+        "net.tflite",
+        "net.torchscript.pt",
         "report.html",
         "report.json",
     ]

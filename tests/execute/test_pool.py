@@ -289,3 +289,19 @@ def test_a_reply_that_is_large_arrives_whole(pool: WorkerPool, tmp_path: Path) -
     assert json.dumps(
         pool.run(LANE, own(tmp_path, code, text=text)).unwrap()["text"]
     ) == json.dumps(text * 3)
+
+
+def test_temporary_files_of_workers_go_with_the_pool(tmp_path: Path) -> None:
+    code = """
+import os, tempfile
+def work(request, context):
+    handle, name = tempfile.mkstemp()
+    os.close(handle)
+    return {"path": name}
+"""
+    scratch = tmp_path / "scratch"
+    with WorkerPool(load_settings().worker_environment, scratch=scratch) as pool:
+        left = Path(str(pool.run(LANE, own(tmp_path, code)).unwrap()["path"]))
+        assert left.exists()
+        assert left.is_relative_to(scratch)
+    assert list(scratch.glob("*")) == []

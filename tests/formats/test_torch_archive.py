@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeconv.errors import InvalidInputError, UnsafeInputError
+from edgeconv.formats import detect
 from edgeconv.formats.torch_archive import check_archive, replace_member
 from tests.formats.archives import add_raw, flip_byte, read_member
 
@@ -176,3 +177,18 @@ def test_the_same_contents_make_the_same_archive(archive: Path, tmp_path: Path) 
     for name in ("one.pt2", "two.pt2"):
         replace_member(archive, tmp_path / name, "version", b"4")
     assert (tmp_path / "one.pt2").read_bytes() == (tmp_path / "two.pt2").read_bytes()
+
+
+@pytest.mark.integration
+def test_a_module_that_was_pickled_whole_is_told_from_weights(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path, weights = tmp_path / "net.pt", tmp_path / "weights.pt"
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    torch.save(net, path)
+    torch.save(net.state_dict(), weights)
+    with pytest.raises(InvalidInputError, match="a whole model that") as caught:
+        detect(path)
+    assert "'torch.nn.modules.container.Sequential'" in caught.value.why
+    assert "weights_only=False" in caught.value.hint
+    with pytest.raises(InvalidInputError, match="a PyTorch checkpoint without a model"):
+        detect(weights)

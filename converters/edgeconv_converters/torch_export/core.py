@@ -22,6 +22,7 @@ from edgeconv.formats.record import RECORD_NAME, write_record
 from edgeconv.formats.torch_files import torch_file
 from edgeconv.plugin.live import LiveCapture, ScriptCall, keep_live
 from edgeconv.signature import Layout, Signature
+from edgeconv.validation.samples import check_names
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
@@ -99,12 +100,14 @@ class Captured:
         parameters: How many numbers the weights are.
         source_digest: SHA-256 over the weights, the program and the files it was made from.
         warnings: What the user should know.
+        facts: What the report says beside, of no concern by itself.
     """
 
     live: LiveCapture
     parameters: int
     source_digest: str
     warnings: tuple[str, ...]
+    facts: tuple[str, ...] = ()
 
 
 def capture_module(
@@ -153,7 +156,7 @@ def capture_bound(
     check_weights(module)
     module = ready_module(module, is_owned=settings.is_owned)
     with keep_buffers(module):
-        return _capture(module, bound, shapes, settings, context)
+        return _capture(module, bound.with_own_memory(), shapes, settings, context)
 
 
 def _capture(
@@ -164,6 +167,8 @@ def _capture(
     context: MutableMapping[str, object] | None,
 ) -> Captured:
     settings.output.mkdir(parents=True, exist_ok=True)
+    if settings.samples is not None:
+        check_names(settings.samples, bound.names)
     first = run_raw(module, bound, settings.seed)
     plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
     subject = Subject(module=module, bound=bound, plan=plan, shapes=shapes)
@@ -188,6 +193,7 @@ def _capture(
         parameters=count_parameters(module),
         source_digest=_digest(module, settings.sources),
         warnings=(*dropped, *trial.notes, *notes),
+        facts=tuple(trial.facts),
     )
 
 

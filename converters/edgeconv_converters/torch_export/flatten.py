@@ -78,6 +78,20 @@ class Bound:
         """The same inputs with other example tensors."""
         return dataclasses.replace(self, tensors=tensors)
 
+    def with_own_memory(self) -> Bound:
+        """The same inputs with examples that share no memory with one another.
+
+        Two inputs for which the same tensor was given are two inputs all the same: whoever runs an artifact may give
+        others, and a model that writes into the one must not be captured as writing into the other.
+        """
+        seen: set[int] = set()
+        own: list[Tensor] = []
+        for tensor in self.tensors:
+            memory = tensor.untyped_storage().data_ptr()
+            own.append(tensor.clone() if memory in seen else tensor)
+            seen.add(memory)
+        return self.with_tensors(tuple(own))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputPlan:

@@ -58,6 +58,7 @@ class Trial:
         bounded: Dims whose range the user gave.
         seed: For random inputs.
         notes: What the user should know.
+        facts: What the report says beside, of no concern by itself.
         ran: All cases so far.
     """
 
@@ -68,6 +69,7 @@ class Trial:
     bounded: frozenset[str]
     seed: int
     notes: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
     ran: list[Ran] = field(default_factory=list)
 
     def run_example(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
@@ -108,7 +110,7 @@ class Trial:
         Raises:
             InvalidInputError: The model fails on one.
         """
-        self.notes += filter(None, [samples.note])
+        self.facts += filter(None, [samples.note])
         for number, sample in enumerate(samples.items, start=first):
             name = f"sample_{number}"
             try:

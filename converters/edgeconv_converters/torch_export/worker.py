@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,10 @@ from edgeconv_converters.torch_export.binding import bind_source
 from edgeconv_converters.torch_export.build import build_source
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_bound
 from edgeconv_converters.torch_export.dependencies import Dependencies
+
+_NO_WEIGHTS = (
+    "no weights were given: they are what the factory made, initial ones unless it loads others"
+)
 
 __all__ = ["capture", "describe_capture", "save_program"]
 
@@ -61,6 +66,8 @@ def capture(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         saves_program=bool(job.options.get("save_program", True)),
     )
     captured = capture_bound(built.module, bound, shapes, settings, context)
+    if source.kind == "factory" and source.weights is None:
+        captured = replace(captured, facts=(*captured.facts, _NO_WEIGHTS))
     read = dependencies.to_json(source.path, source.weights)
     return describe_capture(
         captured, job.output, dependencies=read, distributions=dependencies.distributions()
@@ -95,6 +102,7 @@ def describe_capture(
         "signature": cast("Json", captured.live.signature.to_json()),
         "source_digest": captured.source_digest,
         "parameters": captured.parameters,
+        "notes": list(captured.facts),
         "dependencies": dependencies,
         "distributions": distributions,
         "export_error": None if error is None else cast("Json", error.to_json()),

@@ -17,7 +17,7 @@ from edgeconv.formats.torch_export import load_program
 from edgeconv.lowering.private import without_private_operators
 from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.plugin.live import LiveCapture, find_live
+from edgeconv.plugin.live import LiveCapture, find_live, fresh_examples
 from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import DType, Signature
 from edgeconv_converters.torch_onnx.added import read_translations
@@ -98,7 +98,7 @@ def convert_module(
         try:
             torch.onnx.export(
                 script,
-                live.examples,
+                fresh_examples(live),
                 str(raw),
                 dynamo=False,
                 opset_version=_TORCHSCRIPT_OPSET,
