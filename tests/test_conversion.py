@@ -175,7 +175,7 @@ def test_options_become_a_request(tmp_path: Path) -> None:
             goals=("onnx", "tflite", "onnx"),
         )
     )
-    assert request.name == "build"
+    assert request.name == "net"
     assert request.goals == ("onnx", "tflite")
     assert request.metadata == {"author": "A", "labels": "cat\ndog"}
     assert json.loads(json.dumps(request.capture_options))["inputs"][0]["tensor"]["name"] == "image"

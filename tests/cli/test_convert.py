@@ -238,7 +238,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_artifact_that_is_damaged_is_told_as_such(
     edgeconv: CommandLine, artifacts: Path, tmp_path: Path, suffix: str
 ) -> None:
-    artifact = tmp_path / f"build{suffix}"
+    artifact = tmp_path / f"net{suffix}"
     whole = artifacts / "out" / artifact.name
     (shutil.copytree if whole.is_dir() else shutil.copyfile)(whole, artifact)
     damaged = artifact / "saved_model.pb" if artifact.is_dir() else artifact
