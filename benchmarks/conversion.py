@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from benchmarks.zoo import build_model, model_names
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -47,19 +49,13 @@ def main() -> None:
         return
     path = _RESULTS / "conversion.json"
     rows = {} if arguments.anew or not path.exists() else json.loads(path.read_text())
-    for name in _names(zoo):
+    for name in model_names(zoo):
         if name.startswith(tuple(arguments.prefixes)) and name not in rows:
             rows[name] = _measure_apart(zoo, name)
             path.write_text(json.dumps(rows, indent=1) + "\n")
             (_RESULTS / "conversion.md").write_text(_table(rows))
             print(f"{name:40} {rows[name]}", flush=True)
     print(_table(rows))
-
-
-def _names(zoo: Path) -> list[str]:
-    code = f"import sys; sys.path.insert(0, {str(zoo)!r}); import models; print(*models.names())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.split()
 
 
 def _measure_apart(zoo: Path, name: str) -> Row:
@@ -80,14 +76,12 @@ def _measure(zoo: Path, name: str) -> Row:
     """Each tool once, after a small model that has it import what it imports on first use."""
     import torch
 
-    sys.path.insert(0, str(zoo))
-    models = __import__("models")
     row: Row = {}
     for tool, convert in _TOOLS.items():
         with tempfile.TemporaryDirectory() as folder:
             small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
             convert(small, (torch.randn(1, 3, 8, 8),), Path(folder) / "small")
-            module, inputs = models.build(name)
+            module, inputs = build_model(zoo, name)
             row[tool] = _time(convert, module, inputs, Path(folder) / "model")
     return row
 

@@ -20,6 +20,7 @@ from typing import TypeAlias, cast
 
 from benchmarks.onnx2tf import cache_folder
 from benchmarks.rivals import RIVALS, make_rivals
+from benchmarks.zoo import model_names
 
 _RESULTS = Path(__file__).parent / "results"
 _SECONDS = 600
@@ -61,19 +62,13 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     zoo, prefixes = arguments.zoo.resolve(), tuple(arguments.prefixes)
     rows = _read_rows()
-    for name in _names(zoo):
+    for name in model_names(zoo):
         if name.startswith(prefixes) and (arguments.anew or name not in rows):
             rows[name] = _measure(zoo, name)
             _write(rows)
             print(_line(name, rows[name]), flush=True)
     for line in _summary(rows):
         print(line)
-
-
-def _names(zoo: Path) -> list[str]:
-    code = f"import sys; sys.path.insert(0, {str(zoo)!r}); import models; print(*models.names())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.split()
 
 
 def _measure(zoo: Path, name: str) -> Row:

@@ -10,12 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.onnx2tf import LATEST, onnx2tf_python
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from benchmarks.zoo import build_model
 
 __all__ = ["RIVALS", "make_rivals"]
 
@@ -63,7 +60,7 @@ def _make(zoo: Path, model: str, folder: Path, tool: str) -> str:
 def _torch_onnx(zoo: Path, model: str, folder: Path) -> None:
     import torch
 
-    module, inputs = _build(zoo, model)
+    module, inputs = build_model(zoo, model)
     program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)
     if program is None:
         raise SystemExit("torch.onnx gave nothing")
@@ -73,7 +70,7 @@ def _torch_onnx(zoo: Path, model: str, folder: Path) -> None:
 def _litert_torch(zoo: Path, model: str, folder: Path) -> None:
     import litert_torch
 
-    module, inputs = _build(zoo, model)
+    module, inputs = build_model(zoo, model)
     converted = litert_torch.convert(module, inputs)
     _save(folder / RIVALS["litert-torch"], lambda path: converted.export(str(path)))
 
@@ -92,14 +89,6 @@ def _onnx2tf(zoo: Path, model: str, folder: Path) -> None:  # noqa: ARG001 - one
     (made,) = scratch.glob("*_float32.tflite")
     made.replace(folder / RIVALS["onnx2tf"])
     subprocess.run(["rm", "-r", str(scratch)], check=True)
-
-
-def _build(zoo: Path, model: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    sys.path.insert(0, str(zoo))
-    import models  # type: ignore[import-not-found]  # the zoo's own module
-
-    built: tuple[nn.Module, tuple[Tensor, ...]] = models.build(model)
-    return built
 
 
 def _save(path: Path, write: Callable[[Path], object]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmarks.scoreboard.board import FORMATS, Board, ModelRow, PeerTotal, thi
 from benchmarks.scoreboard.conversion import convert_model
 from benchmarks.scoreboard.page import write_page
 from benchmarks.scoreboard.tables import write_table
+from benchmarks.zoo import model_names
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _JSON, _TABLE = _RESULTS / "scoreboard.json", _RESULTS / "scoreboard.md"
@@ -40,7 +40,7 @@ def main() -> int:
     arguments = _arguments()
     zoo, prefixes = arguments.zoo.resolve(), tuple(arguments.prefixes)
     limits = Limits(seconds=arguments.seconds, memory_bytes=arguments.memory_gb * 1e9)
-    names = _names(zoo)
+    names = model_names(zoo)
     wanted = [name for name in names if name.startswith(prefixes)]
     board = _board(zoo, is_new=arguments.anew)
     for name in wanted:
@@ -65,12 +65,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=600, help="the most a model may take")
     parser.add_argument("--memory-gb", type=float, default=12, help="the most a model may hold")
     return parser.parse_args()
-
-
-def _names(zoo: Path) -> list[str]:
-    code = f"import sys; sys.path.insert(0, {str(zoo)!r}); import models; print(*models.names())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.split()
 
 
 def _board(zoo: Path, *, is_new: bool) -> Board:
