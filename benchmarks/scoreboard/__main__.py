@@ -20,6 +20,7 @@ from benchmarks.scoreboard.conversion import convert_model
 from benchmarks.scoreboard.page import write_page
 from benchmarks.scoreboard.tables import write_table
 from benchmarks.zoo import model_names
+from edgeconv.report.document import write_text
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _JSON, _TABLE = _RESULTS / "scoreboard.json", _RESULTS / "scoreboard.md"
@@ -97,9 +98,7 @@ def _board(zoo: Path, *, is_new: bool) -> Board:
 
 def _write(board: Board) -> None:
     _RESULTS.mkdir(exist_ok=True)
-    aside = _JSON.with_suffix(".partial")
-    aside.write_text(board.model_dump_json(indent=1, exclude_defaults=True) + "\n")
-    aside.replace(_JSON)
+    write_text(_JSON, board.model_dump_json(indent=1, exclude_defaults=True) + "\n")
     write_table(board, _TABLE)
 
 

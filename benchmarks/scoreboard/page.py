@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from benchmarks.scoreboard.board import FORMATS, Board, PeerTotal
+from edgeconv.report.document import write_text
+from edgeconv.report.page import open_templates
 
 __all__ = ["FormatTotal", "draw_page", "write_page"]
 
@@ -49,13 +49,7 @@ class FormatTotal:
 
 def draw_page(board: Board) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(_TEMPLATES)
     environment.filters |= {"size": _size, "short": _short}
     dates = sorted({row.date for row in board.models.values()})
     return environment.get_template("scoreboard.html.j2").render(
@@ -75,9 +69,7 @@ def draw_page(board: Board) -> str:
 
 def write_page(board: Board, path: Path) -> None:
     """Write the page aside, then in place of the old one."""
-    aside = path.with_suffix(".partial")
-    aside.write_text(draw_page(board), encoding="utf-8")
-    aside.replace(path)
+    write_text(path, draw_page(board))
 
 
 def _total(format_id: str, board: Board) -> FormatTotal:

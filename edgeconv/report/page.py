@@ -24,7 +24,7 @@ from edgeconv.report.figures import (
 from edgeconv.report.model import OutputReport, Report, StepReport, TensorReport
 from edgeconv.report.reading import all_notes, all_warnings, candidate_rows, format_rows
 
-__all__ = ["render_page"]
+__all__ = ["open_templates", "render_page"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_TICKS = 6
@@ -68,15 +68,20 @@ class ErrorScale:
     tolerance: float | None
 
 
-def render_page(report: Report) -> str:
-    """The page of a report, as HTML text."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+def open_templates(folder: Path) -> Environment:
+    """The templates of a folder, for HTML: texts are escaped, and a name that is not there is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render_page(report: Report) -> str:
+    """The page of a report, as HTML text."""
+    environment = open_templates(_TEMPLATES)
     environment.filters |= {
         "count": format_count,
         "error": format_error,
