@@ -56,7 +56,7 @@ class EdgeconvError(Exception):
 
     code: ClassVar[str] = "error"
     exit_status: ClassVar[int] = 70
-    failure_kind: ClassVar[FailureKind] = FailureKind.INTERNAL
+    failure_kind: FailureKind = FailureKind.INTERNAL
 
     def __init__(
         self, message: str, *, why: str = "", hint: str = "", details: Sequence[str] = ()
@@ -166,11 +166,12 @@ class StepError(ConversionError):
         details: Sequence[str] = (),
     ) -> None:
         super().__init__(message, why=why, hint=hint, details=details)
-        self.kind = kind
+        self.failure_kind = kind
 
-    def to_json(self) -> dict[str, object]:
-        """The error as JSON data, with the failure kind of this step."""
-        return {**super().to_json(), "failure_kind": self.kind.value}
+    @property
+    def kind(self) -> FailureKind:
+        """How the step failed."""
+        return self.failure_kind
 
 
 class ValidationError(EdgeconvError):

@@ -55,7 +55,7 @@ def reducible(goal: GoalOutcome) -> Attempt | None:
         error = attempt.error
         if error is None or isinstance(error, OutputError):
             continue
-        if _kind(error) in _ABOUT_THE_MODEL:
+        if error.failure_kind in _ABOUT_THE_MODEL:
             return attempt
     return None
 
@@ -67,12 +67,12 @@ def failure_of(attempt: Attempt) -> Failure | None:
         return None
     if attempt.result == "rejected" and attempt.verdict is not None:
         what = _describe(attempt.verdict)
-        return Failure(result="rejected", code=error.code, kind=_kind(error), what=what)
+        return Failure(result="rejected", code=error.code, kind=error.failure_kind, what=what)
     exception = _EXCEPTION.match(error.why)
     return Failure(
         result=attempt.result,
         code=error.code,
-        kind=_kind(error),
+        kind=error.failure_kind,
         what=_DETAIL.sub("", f"{error.message}: {exception[1] if exception else ''}"),
         operators=frozenset(named_operators(error)),
     )
@@ -83,10 +83,6 @@ def named_operators(error: EdgeconvError) -> list[str]:
     if not isinstance(error, UnsupportedOperatorsError):
         return []
     return [line.split()[0].rstrip(",") for line in error.details if line.strip()]
-
-
-def _kind(error: EdgeconvError) -> FailureKind:
-    return FailureKind(str(error.to_json()["failure_kind"]))
 
 
 def _describe(verdict: Verdict) -> str:

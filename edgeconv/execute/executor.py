@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgeconv.errors import (
@@ -40,6 +39,7 @@ from edgeconv.plan.planner import Planner
 from edgeconv.plugin.converter import ConverterSpec
 from edgeconv.plugin.registry import Registry, is_installed, missing_dependency, missing_modules
 from edgeconv.store import Store
+from edgeconv.version import edgeconv_version
 
 __all__ = ["convert"]
 
@@ -225,7 +225,7 @@ class _Run:
                     spec,
                     self._request,
                     steps,
-                    version=_version(),
+                    version=edgeconv_version(),
                     needs_file=any(_reads_program_file(plan, spec.id) for plan in plans.values()),
                     on_miss=warm,
                 )
@@ -307,7 +307,7 @@ class _Run:
             verifiers=self._verifiers,
             metadata={
                 **request.metadata,
-                "edgeconv_version": _version(),
+                "edgeconv_version": edgeconv_version(),
                 "source_digest": captured.source_digest,
             },
             warm=warming.prepare,
@@ -363,10 +363,3 @@ def _capture_spec(converters: Iterable[ConverterSpec]) -> ConverterSpec | None:
         and not missing_modules(spec)
     ]
     return min(found, key=lambda spec: (spec.cost, spec.id), default=None)
-
-
-def _version() -> str:
-    try:
-        return version("edgeconv")
-    except PackageNotFoundError:  # run from a source tree that was not installed
-        return "unknown"

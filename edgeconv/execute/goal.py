@@ -228,7 +228,7 @@ class Goal:
             kept = f"it is kept with the verdict: '{self._rejected_path}'"
             what = "was made, but does not compute what the model computes"
             return self._summarize(ValidationError, what, hint=kept if self._rejected_path else "")
-        if all(_kind(error) is FailureKind.MISSING_TOOL for error in errors):
+        if all(error.failure_kind is FailureKind.MISSING_TOOL for error in errors):
             return self._summarize(MissingDependencyError, "needs tools that are not installed")
         if len(errors) == 1 and isinstance(errors[0], ConversionError):
             return errors[0]
@@ -252,10 +252,6 @@ class Goal:
 def _lines(failed: _Failed) -> list[str]:
     """A line for the route, and one for each operator or place that its error names."""
     route = " → ".join(failed.attempt.route)
-    most = _SHOWN_DETAILS.get(_kind(failed.error), 0)
+    most = _SHOWN_DETAILS.get(failed.error.failure_kind, 0)
     shown = [f"    {line}" for line in failed.error.details[:most]]
     return [f"{route}: {failed.attempt.reason}", *shown]
-
-
-def _kind(error: EdgeconvError) -> FailureKind:
-    return FailureKind(str(error.to_json()["failure_kind"]))

@@ -243,7 +243,7 @@ def _verify(plan: Plan, material: Material, shared: Shared) -> Verdict:
         done = shared.steps.do(work, on_miss=lambda: None)
     except EdgeconvError as error:
         shared.losses.add(last.id, describe(error))
-        is_judged = error.to_json()["failure_kind"] in _JUDGEMENTS
+        is_judged = error.failure_kind in _JUDGEMENTS
         raise RouteLostError(error, rejected=material if is_judged else None) from error
     verdict = cast("Verdict", done.verdict)
     if not verdict.passed:
