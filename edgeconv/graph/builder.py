@@ -121,3 +121,24 @@ class Builder:
             extra.name = self.unique_name(extra.name)
         self.graph.nodes.append(node)
         return node
+
+    def cast(self, x: Tensor, dtype: DType) -> Tensor:
+        """`x` in a dtype; nothing is added when it has it already."""
+        if x.dtype == dtype:
+            return x
+        if x.constant is not None:
+            return self.constant(x.constant.astype(numpy_dtype(dtype)))
+        return self.op("CAST", x, dtype=dtype.value)
+
+    def broadcast(self, x: Tensor, shape: Sequence[Size]) -> Tensor:
+        """`x` repeated to a shape."""
+        if x.shape == tuple(shape):
+            return x
+        return self.op("BROADCAST_TO", x, shape=tuple(shape))
+
+    def polynomial(self, x: Tensor, coefficients: Sequence[float]) -> Tensor:
+        """The value of a polynomial whose highest power comes first."""
+        total = self.scalar(coefficients[0], x.dtype)
+        for coefficient in coefficients[1:]:
+            total = self.op("ADD", self.op("MUL", total, x), self.scalar(coefficient, x.dtype))
+        return total

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.dims import Size
-from edgeconv.signature import Dim, DType
+from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
 __all__ = ["Attribute", "Constant", "Graph", "GraphError", "Node", "Source", "Tensor"]
 
@@ -171,6 +171,14 @@ class Graph:
     outputs: list[Tensor]
     nodes: list[Node]
     dims: tuple[Dim, ...] = ()
+
+    def signature(self) -> Signature:
+        """Names, dtypes and shapes of its inputs and outputs."""
+        inputs, outputs = (
+            tuple(TensorSpec(name=t.name, dtype=t.dtype, shape=t.shape) for t in tensors)
+            for tensors in (self.inputs, self.outputs)
+        )
+        return Signature(inputs=inputs, outputs=outputs, dims=self.dims)
 
     def producers(self) -> dict[Tensor, Node]:
         """The node that makes each tensor."""

@@ -8,7 +8,6 @@ import torch
 
 from edgeconv.dims import Size
 from edgeconv.graph import Builder, Tensor
-from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.model import Constant
 from edgeconv.graph.ops.spec import TensorType
 from edgeconv.lowering.refusal import CannotLowerError
@@ -64,14 +63,6 @@ class LoweringBuilder(Builder):
         """Shape of the (first) result."""
         return self.results[0][1]
 
-    def cast(self, x: Tensor, dtype: DType) -> Tensor:
-        """`x` in a dtype; nothing is added when it has it already."""
-        if x.dtype == dtype:
-            return x
-        if x.constant is not None:
-            return self.constant(x.constant.astype(numpy_dtype(dtype)))
-        return self.op("CAST", x, dtype=dtype.value)
-
     def like(self, value: Tensor | Size | Scalar, dtype: DType) -> Tensor:
         """A tensor, size or number as a tensor of a dtype."""
         if isinstance(value, Tensor):
@@ -96,12 +87,6 @@ class LoweringBuilder(Builder):
         if x.constant is not None:
             return self.constant(x.constant.transpose(perm), name=x.name)
         return self.op("TRANSPOSE", x, perm=tuple(perm))
-
-    def broadcast(self, x: Tensor, shape: Sequence[Size]) -> Tensor:
-        """`x` repeated to a shape."""
-        if x.shape == tuple(shape):
-            return x
-        return self.op("BROADCAST_TO", x, shape=tuple(shape))
 
     def slice(self, x: Tensor, axis: int, begin: Size, end: Size, step: int = 1) -> Tensor:
         """A range of one axis; `begin` and `end` count from the front and lie within the axis."""

@@ -15,7 +15,6 @@ from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
 from edgeconv.passes.legalize import legalize
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.signature import Signature, TensorSpec
 from edgeconv_converters.edge_graph_savedmodel.kernels import SAVEDMODEL
 from edgeconv_converters.edge_graph_savedmodel.program import Program
 from edgeconv_converters.edge_graph_savedmodel.sizes import Sizes
@@ -51,7 +50,7 @@ def write_graph_as_savedmodel(graph: Graph, job: Job) -> JobResult:
     _settle_fingerprint(job.output / "fingerprint.pb")
     record = record_path(job.output)
     record.parent.mkdir(exist_ok=True)
-    record.write_text(write_record(job.signature or _signature_of(graph), job.metadata))
+    record.write_text(write_record(job.signature or graph.signature(), job.metadata))
     return JobResult(
         output=job.output, warnings=tuple(warnings), versions={"tensorflow": tf.__version__}
     )
@@ -89,11 +88,3 @@ def _settle_fingerprint(path: Path) -> None:
 
 def _name(values: Sequence[tf.Tensor], names: Sequence[str]) -> list[tf.Tensor]:
     return [tf.identity(value) for value, _ in zip(values, names, strict=True)]
-
-
-def _signature_of(graph: Graph) -> Signature:
-    inputs, outputs = (
-        tuple(TensorSpec(name=t.name, dtype=t.dtype, shape=t.shape) for t in tensors)
-        for tensors in (graph.inputs, graph.outputs)
-    )
-    return Signature(inputs=inputs, outputs=outputs, dims=graph.dims)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edgeconv.dims import Size, product
+from edgeconv.dims import product
 from edgeconv.graph import Builder, Node, Tensor
 from edgeconv.graph.ops.spec import broadcast_shapes
 from edgeconv.passes.legalize import Expansion
 from edgeconv.signature import DType
-from edgeconv_converters.edge_graph_tflite.integers import INTEGER_EXPANSIONS
+from edgeconv_converters.edge_graph_tflite.integers import INTEGER_EXPANSIONS, always, is_int64
 
 __all__ = ["EXPANSIONS"]
 
@@ -41,41 +41,22 @@ _ERFC = (
 _ERFC_LIMIT = 11.0
 
 
-def _always(node: Node) -> bool:  # noqa: ARG001 - an expansion's interface
-    return True
-
-
 def _is_integer(node: Node) -> bool:
     return node.input(0).dtype.is_integer
-
-
-def _is_int64(node: Node) -> bool:
-    return node.input(0).dtype == DType.INT64
 
 
 def _above_rank(rank: int) -> Callable[[Node], bool]:
     return lambda node: max(t.rank for t in (*node.inputs, *node.outputs) if t is not None) > rank
 
 
-def _polynomial(b: Builder, z: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    total = b.scalar(coefficients[0], z.dtype)
-    for coefficient in coefficients[1:]:
-        total = b.op("ADD", b.op("MUL", total, z), b.scalar(coefficient, z.dtype))
-    return total
-
-
-def _cast(b: Builder, x: Tensor, dtype: DType) -> Tensor:
-    return x if x.dtype == dtype else b.op("CAST", x, dtype=dtype.value)
-
-
 def _expand_erf(b: Builder, node: Node) -> Tensor:
-    x = _cast(b, node.input(0), DType.FLOAT32)
+    x = b.cast(node.input(0), DType.FLOAT32)
     limit = b.scalar(_ERF_LIMIT, x.dtype)
     x = b.op("MINIMUM", b.op("MAXIMUM", x, b.scalar(-_ERF_LIMIT, x.dtype)), limit)
     z = b.op("MUL", x, x)
-    numerator = b.op("MUL", x, _polynomial(b, z, _ERF_NUMERATOR))
-    quotient = b.op("DIV", numerator, _polynomial(b, z, _ERF_DENOMINATOR))
-    return _cast(b, quotient, node.output.dtype)
+    numerator = b.op("MUL", x, b.polynomial(z, _ERF_NUMERATOR))
+    quotient = b.op("DIV", numerator, b.polynomial(z, _ERF_DENOMINATOR))
+    return b.cast(quotient, node.output.dtype)
 
 
 def _expand_erfc(b: Builder, node: Node) -> Tensor:
@@ -85,20 +66,20 @@ def _expand_erfc(b: Builder, node: Node) -> Tensor:
     rounded down to sixteenths, whose square is exact. Source of the split: Cody, "Rational Chebyshev Approximations for
     the Error Function".
     """
-    x = _cast(b, node.input(0), DType.FLOAT32)
+    x = b.cast(node.input(0), DType.FLOAT32)
     z = b.op("MINIMUM", b.op("ABS", x), b.scalar(_ERFC_LIMIT, x.dtype))
     one, half, two = (b.scalar(value, x.dtype) for value in (1, 0.5, 2))
     t = b.op("DIV", one, b.op("ADD", one, b.op("MUL", z, half)))
     sixteenths = b.op("FLOOR", b.op("MUL", z, b.scalar(16, x.dtype)))
     rounded = b.op("MUL", sixteenths, b.scalar(1 / 16, x.dtype))
     rest = b.op("MUL", b.op("SUB", z, rounded), b.op("ADD", z, rounded))
-    exponent = b.op("SUB", _polynomial(b, t, _ERFC), rest)
+    exponent = b.op("SUB", b.polynomial(t, _ERFC), rest)
     square = b.op("MUL", rounded, rounded)
     powers = b.op("MUL", b.op("EXP", b.op("NEG", square)), b.op("EXP", exponent))
     tail = b.op("MUL", t, powers)
     is_negative = b.op("LESS", x, b.scalar(0, x.dtype))
     chosen = b.op("SELECT_V2", is_negative, b.op("SUB", two, tail), tail)
-    return _cast(b, chosen, node.output.dtype)
+    return b.cast(chosen, node.output.dtype)
 
 
 def _absolute(b: Builder, node: Node) -> Tensor:
@@ -122,11 +103,7 @@ def _broadcast(b: Builder, node: Node) -> Tensor:
     """The same operator on inputs of one shape."""
     inputs = [node.input(i) for i in range(len(node.inputs))]
     shape = broadcast_shapes(*(t.shape for t in inputs))
-    return b.op(node.op, *(_broadcast_to(b, t, shape) for t in inputs), **node.attributes)
-
-
-def _broadcast_to(b: Builder, x: Tensor, shape: tuple[Size, ...]) -> Tensor:
-    return x if x.shape == shape else b.op("BROADCAST_TO", x, shape=shape)
+    return b.op(node.op, *(b.broadcast(t, shape) for t in inputs), **node.attributes)
 
 
 def _needs_broadcast(node: Node) -> bool:
@@ -221,7 +198,7 @@ def _multiply_merged(b: Builder, node: Node) -> Tensor:
     flat = [
         b.op(
             "RESHAPE",
-            _broadcast_to(b, t, (*batch, *t.shape[-2:])),
+            b.broadcast(t, (*batch, *t.shape[-2:])),
             shape=(product(batch), *t.shape[-2:]),
         )
         for t in (x, y)
@@ -236,7 +213,7 @@ def _when(applies: Callable[[Node], bool], build: Callable[[Builder, Node], Tens
 
 EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
     **INTEGER_EXPANSIONS,
-    "ABS": (_when(_is_int64, _absolute),),
+    "ABS": (_when(is_int64, _absolute),),
     "ATAN2": (_when(_needs_broadcast, _broadcast),),
     "BATCH_MATMUL": (
         _when(_is_integer, _multiply_integers),
@@ -244,8 +221,8 @@ EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
     ),
     "CAST": (_when(_is_float_to_unsigned, _cast_by_integer),),
     "CONCATENATION": (_when(_above_rank(6), _concatenate_merged),),
-    "ERF": (_when(_always, _expand_erf),),
-    "ERFC": (_when(_always, _expand_erfc),),
+    "ERF": (_when(always, _expand_erf),),
+    "ERFC": (_when(always, _expand_erfc),),
     "FULLY_CONNECTED": (
         _when(_is_integer, _connect_integers),
         _when(_above_rank(6), _on_rows),
@@ -253,7 +230,7 @@ EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
     "LOG_SOFTMAX": (_when(_above_rank(6), _on_rows),),
     "PAD": (_when(_above_rank(5), _pad_one_by_one),),
     "PADV2": (_when(_above_rank(5), _pad_one_by_one),),
-    "SIGN": (_when(_is_int64, _sign),),
+    "SIGN": (_when(is_int64, _sign),),
     "SOFTMAX": (_when(_above_rank(6), _on_rows),),
     "SQUARE": (_when(_is_integer, _square),),
     **dict.fromkeys(

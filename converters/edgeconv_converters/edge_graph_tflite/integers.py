@@ -10,7 +10,7 @@ from edgeconv.graph import Builder, Node, Tensor
 from edgeconv.passes.legalize import Expansion
 from edgeconv.signature import DType
 
-__all__ = ["INTEGER_EXPANSIONS"]
+__all__ = ["INTEGER_EXPANSIONS", "always", "is_int64"]
 
 _HALF_WORD = 1 << 16
 _WORD_BITS = 64
@@ -18,16 +18,14 @@ _WORD_BITS = 64
 _LARGEST = float(np.nextafter(np.float32(2**63), np.float32(0)))
 
 
-def _is_int64(node: Node) -> bool:
+def is_int64(node: Node) -> bool:
+    """Whether an operator computes in int64."""
     return node.input(0).dtype == DType.INT64
 
 
-def _always(node: Node) -> bool:  # noqa: ARG001 - an expansion's interface
+def always(node: Node) -> bool:  # noqa: ARG001 - an expansion's interface
+    """For an expansion that takes every node of its operator."""
     return True
-
-
-def _cast(b: Builder, x: Tensor, dtype: DType) -> Tensor:
-    return x if x.dtype == dtype else b.op("CAST", x, dtype=dtype.value)
 
 
 # Bits. With s = a + b: s = (a xor b) + 2 (a and b), so "and" is half the difference. Each half word is done alone in int32,
@@ -37,7 +35,7 @@ def _cast(b: Builder, x: Tensor, dtype: DType) -> Tensor:
 def _bitwise(b: Builder, node: Node) -> Tensor:
     """AND or OR: whole where the sum fits into int32, in halves else."""
     dtype = node.input(0).dtype
-    left, right = (_cast(b, node.input(i), DType.INT32) for i in (0, 1))
+    left, right = (b.cast(node.input(i), DType.INT32) for i in (0, 1))
     if dtype in (DType.INT32, DType.UINT32):
         high = _and_small(b, _high(b, left), _high(b, right))
         low = _and_small(b, _low(b, left), _low(b, right))
@@ -46,7 +44,7 @@ def _bitwise(b: Builder, node: Node) -> Tensor:
         shared = _and_small(b, left, right)
     if node.op == "BITWISE_OR":
         shared = b.op("ADD", shared, b.op("BITWISE_XOR", left, right))
-    return _cast(b, shared, dtype)
+    return b.cast(shared, dtype)
 
 
 def _and_small(b: Builder, x: Tensor, y: Tensor) -> Tensor:
@@ -71,9 +69,9 @@ def _in_halves(b: Builder, node: Node) -> Tensor:
 
 
 def _shift_left(b: Builder, node: Node) -> Tensor:
-    x, count = (_cast(b, node.input(i), DType.INT32) for i in (0, 1))
+    x, count = (b.cast(node.input(i), DType.INT32) for i in (0, 1))
     shifted = b.op("MUL", x, b.op("POW", b.scalar(2, DType.INT32), count))
-    return _cast(b, shifted, node.output.dtype)
+    return b.cast(shifted, node.output.dtype)
 
 
 def _shift_left_wide(b: Builder, node: Node) -> Tensor:
@@ -164,18 +162,18 @@ def _place_of_extreme(b: Builder, node: Node) -> Tensor:
 
 
 def _of_int64(build: Callable[[Builder, Node], Tensor]) -> Expansion:
-    return Expansion(applies=_is_int64, build=build)
+    return Expansion(applies=is_int64, build=build)
 
 
 INTEGER_EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
     "ARG_MAX": (_of_int64(_place_of_extreme),),
     "ARG_MIN": (_of_int64(_place_of_extreme),),
-    "BITWISE_AND": (_of_int64(_in_halves), Expansion(applies=_always, build=_bitwise)),
-    "BITWISE_OR": (_of_int64(_in_halves), Expansion(applies=_always, build=_bitwise)),
+    "BITWISE_AND": (_of_int64(_in_halves), Expansion(applies=always, build=_bitwise)),
+    "BITWISE_OR": (_of_int64(_in_halves), Expansion(applies=always, build=_bitwise)),
     "BITWISE_XOR": (_of_int64(_in_halves),),
     "DIV": (_of_int64(_divide_to_zero),),
     "FLOOR_DIV": (_of_int64(_divide_down),),
-    "LEFT_SHIFT": (_of_int64(_shift_left_wide), Expansion(applies=_always, build=_shift_left)),
+    "LEFT_SHIFT": (_of_int64(_shift_left_wide), Expansion(applies=always, build=_shift_left)),
     "POW": (_of_int64(_power),),
     "RIGHT_SHIFT": (_of_int64(_shift_right_wide),),
 }

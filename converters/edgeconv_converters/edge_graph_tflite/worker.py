@@ -13,7 +13,6 @@ from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph
 from edgeconv.passes.legalize import legalize
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.signature import Signature, TensorSpec
 from edgeconv_converters.edge_graph_tflite.assemble import assemble
 from edgeconv_converters.edge_graph_tflite.delegated import prefer_delegated
 from edgeconv_converters.edge_graph_tflite.kernels import TFLITE
@@ -52,7 +51,7 @@ def write_graph_as_tflite(
         UnsupportedOperatorsError: TFLite has no kernels for some operators; all are listed.
         ConversionError: A dynamic dim cannot be read from any input.
     """
-    signature = job.signature or _signature_of(graph)
+    signature = job.signature or graph.signature()
     warnings = legalize(graph, TFLITE)
     prefer_delegated(graph)
     programs = assemble(
@@ -83,11 +82,3 @@ def write_graph_as_tflite(
             "has_outside_buffers": written.is_large,
         },
     )
-
-
-def _signature_of(graph: Graph) -> Signature:
-    inputs, outputs = (
-        tuple(TensorSpec(name=t.name, dtype=t.dtype, shape=t.shape) for t in tensors)
-        for tensors in (graph.inputs, graph.outputs)
-    )
-    return Signature(inputs=inputs, outputs=outputs, dims=graph.dims)

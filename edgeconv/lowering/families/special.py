@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
-from edgeconv.lowering.families.transcendental import erfinv_of, polynomial, tangent
+from edgeconv.lowering.families.transcendental import erfinv_of, tangent
 from edgeconv.lowering.registry import Lowering, lower
 
 # Lanczos' coefficients for g = 5. Source: Press et al., "Numerical Recipes", 6.1.
@@ -66,7 +66,7 @@ def digamma(b: LoweringBuilder, x: Tensor) -> Tensor:
     z = b.op("SELECT_V2", is_low, b.op("SUB", _number(b, 1), x), x)
     y = b.op("ADD", z, _number(b, _STEPS_TO_ASYMPTOTE))
     inverse = b.op("DIV", _number(b, 1), y)
-    series = polynomial(b, b.op("MUL", inverse, inverse), _DIGAMMA)
+    series = b.polynomial(b.op("MUL", inverse, inverse), _DIGAMMA)
     right = b.op("SUB", b.op("LOG", y), b.op("MUL", inverse, _number(b, 0.5)))
     right = b.op("ADD", right, series)
     for step in range(_STEPS_TO_ASYMPTOTE):
@@ -103,11 +103,11 @@ def _bessel(
         x = b.cast(x, b.dtype)
         size = b.op("ABS", x)
         ratio = b.op("MUL", x, _number(b, 1 / _BESSEL_LIMIT))
-        inner = polynomial(b, b.op("MUL", ratio, ratio), near)
+        inner = b.polynomial(b.op("MUL", ratio, ratio), near)
         inner = b.op("MUL", inner, size) if is_odd else inner
         # Where |x| is small the outer form is not used, and must not be infinite.
         beyond = b.op("MAXIMUM", size, _number(b, _BESSEL_LIMIT))
-        outer = polynomial(b, b.op("DIV", _number(b, _BESSEL_LIMIT), beyond), far)
+        outer = b.polynomial(b.op("DIV", _number(b, _BESSEL_LIMIT), beyond), far)
         outer = b.op("DIV", outer, b.op("SQRT", beyond))
         if is_scaled:
             inner = b.op("MUL", inner, b.op("EXP", b.op("NEG", size)))
@@ -148,7 +148,7 @@ def erfcx(b: LoweringBuilder, x: Tensor) -> Tensor:
     x = b.cast(x, b.dtype)
     half = b.op("MUL", b.op("ABS", x), _number(b, 0.5))
     t = b.op("DIV", _number(b, 1), b.op("ADD", _number(b, 1), half))
-    right = b.op("MUL", t, b.op("EXP", polynomial(b, t, _ERFCX)))
+    right = b.op("MUL", t, b.op("EXP", b.polynomial(t, _ERFCX)))
     double = b.op("MUL", b.op("EXP", b.op("MUL", x, x)), _number(b, 2))
     is_negative = b.op("LESS", x, _number(b, 0))
     return b.op("SELECT_V2", is_negative, b.op("SUB", double, right), right)

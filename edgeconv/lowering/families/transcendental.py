@@ -7,7 +7,6 @@ Each formula is chosen so that it loses nothing where its result is small. Sourc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
@@ -112,7 +111,7 @@ def tangent(b: LoweringBuilder, x: Tensor) -> Tensor:
     for part in _HALF_PI:
         r = b.op("SUB", r, b.op("MUL", turns, b.scalar(part, x.dtype)))
     z = b.op("MUL", r, r)
-    cube = b.op("MUL", b.op("MUL", z, r), polynomial(b, z, _TAN))
+    cube = b.op("MUL", b.op("MUL", z, r), b.polynomial(z, _TAN))
     near = b.op("ADD", r, cube)
     is_odd = b.op("NOT_EQUAL", b.op("FLOOR_MOD", turns, b.scalar(2, x.dtype)), b.scalar(0, x.dtype))
     return b.op("SELECT_V2", is_odd, b.op("DIV", b.scalar(-1, x.dtype), near), near)
@@ -221,17 +220,9 @@ def erfinv(b: LoweringBuilder, x: Tensor) -> Tensor:
 def erfinv_of(b: LoweringBuilder, x: Tensor, spread: Tensor) -> Tensor:
     """The inverse error function of x, given (1 - x) (1 + x); infinite where that is 0."""
     w = b.op("NEG", b.op("LOG", spread))
-    center = polynomial(b, b.op("SUB", w, b.scalar(2.5, x.dtype)), _ERFINV_CENTER)
-    tail = polynomial(b, b.op("SUB", b.op("SQRT", w), b.scalar(3, x.dtype)), _ERFINV_TAIL)
+    center = b.polynomial(b.op("SUB", w, b.scalar(2.5, x.dtype)), _ERFINV_CENTER)
+    tail = b.polynomial(b.op("SUB", b.op("SQRT", w), b.scalar(3, x.dtype)), _ERFINV_TAIL)
     is_tail = b.op("GREATER_EQUAL", w, b.scalar(5, x.dtype))
     value = b.op("MUL", x, b.op("SELECT_V2", is_tail, tail, center))
     is_end = b.op("EQUAL", spread, b.scalar(0, x.dtype))
     return b.op("SELECT_V2", is_end, b.op("MUL", x, b.scalar(math.inf, x.dtype)), value)
-
-
-def polynomial(b: LoweringBuilder, x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """The value of a polynomial whose highest power comes first."""
-    total = b.scalar(coefficients[0], x.dtype)
-    for coefficient in coefficients[1:]:
-        total = b.op("ADD", b.op("MUL", total, x), b.scalar(coefficient, x.dtype))
-    return total
