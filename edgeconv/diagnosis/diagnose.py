@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,10 @@ from pathlib import Path
 from edgeconv.diagnosis.failure import reducible
 from edgeconv.diagnosis.search import Found, Operators, Search
 from edgeconv.diagnosis.trial import Bench, Clock
-from edgeconv.errors import EdgeconvError, error_from_json
+from edgeconv.errors import error_from_json
 from edgeconv.execute.delivery import OutputFolder
 from edgeconv.execute.diagnosing import Subject
-from edgeconv.execute.records import Attempt, GoalOutcome, Step, StepRecord
+from edgeconv.execute.records import Attempt, GoalOutcome, Step
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import Verifier
 from edgeconv.formats import find_format
@@ -91,30 +90,15 @@ class Diagnosis:
             source="torch-export",
             target=goal,
         )
-        steps.begin(step)
-        started, clock = steps.seconds, time.monotonic()
-        details: dict[str, Json] = {}
-        kept, error = None, None
-        try:
+        with steps.recorded(step) as aside:
             operators = search.describe()
             found = self._find(search, operators, is_dynamic=subject.is_dynamic)
-            details = {"trials": search.trials, "of": len(operators.names)}
+            details: dict[str, Json] = {"trials": search.trials, "of": len(operators.names)}
+            aside.details = details
             if found is not None:
                 details["operators"] = len(found.operators)
-                kept = self._keep(search, operators, found, output)
-        except EdgeconvError as failed:
-            steps.check_going_on()
-            error = failed
-        steps.end(
-            StepRecord(
-                step=step,
-                started_seconds=started,
-                seconds=time.monotonic() - clock,
-                details=details,
-                error=error,
-            )
-        )
-        return kept
+                return self._keep(search, operators, found, output)
+        return None
 
     def _find(self, search: Search, operators: Operators, *, is_dynamic: bool) -> Found | None:
         """At the sizes of the example first: such a part is the simplest."""

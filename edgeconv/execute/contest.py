@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from edgeconv.artifact import measure_size
-from edgeconv.errors import EdgeconvError
-from edgeconv.execute.records import Candidate, Criterion, Step, StepRecord
+from edgeconv.execute.records import Candidate, Criterion, Step
 from edgeconv.execute.route import Made, Shared
 from edgeconv.execute.runner import Lane, Task
 from edgeconv.plan.plan import Plan
@@ -97,27 +95,8 @@ def _measure(
         timeout_seconds=shared.request.timeout_seconds,
         memory_limit_bytes=shared.request.memory_limit_bytes,
     )
-    steps.begin(step)
-    started, clock = steps.seconds, time.monotonic()
-    reply = steps.runner.run(Lane(name=verifier.lane), task)
-    error: EdgeconvError | None = None
-    details = {}
-    try:
-        details = dict(JobResult.from_json(reply.unwrap()).details)
-    except EdgeconvError as failed:
-        steps.check_going_on()
-        error = failed
-    steps.end(
-        StepRecord(
-            step=step,
-            started_seconds=started,
-            seconds=time.monotonic() - clock,
-            peak_memory_bytes=reply.peak_memory_bytes,
-            details=details,
-            error=error,
-            log=reply.log or None,
-        )
-    )
-    if error is not None:
-        return [None] * len(entrants)
-    return cast("list[float]", details["latencies_seconds"])
+    with steps.recorded(step) as aside:
+        aside.reply = steps.runner.run(Lane(name=verifier.lane), task)
+        aside.details = JobResult.from_json(aside.reply.unwrap()).details
+        return cast("list[float]", aside.details["latencies_seconds"])
+    return [None] * len(entrants)

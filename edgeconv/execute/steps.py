@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -27,7 +29,7 @@ from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.store import Cached, Store, action_key, code_digest, module_versions
 from edgeconv.validation.verdict import Verdict
 
-__all__ = ["Send", "Steps", "StoppedError"]
+__all__ = ["Aside", "Send", "Steps", "StoppedError"]
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +39,14 @@ Send = Callable[[Work, Job], Reply]
 
 class StoppedError(Exception):
     """The run is ending: nothing more is started. Never reaches users."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Aside:
+    """What there is to tell of a step that is done elsewhere: what a worker answered, and facts for the record."""
+
+    reply: Reply = field(default_factory=Reply)
+    details: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Steps:
@@ -152,13 +162,33 @@ class Steps:
             raise cast("EdgeconvError", error)
         return done
 
-    def begin(self, step: Step) -> None:
-        """Tell that a step begins that is done elsewhere."""
-        self._listener.step_started(step)
+    @contextmanager
+    def recorded(self, step: Step) -> Iterator[Aside]:
+        """Keep the record of a step that is done inside the block; an error ends the block, and is in the record alone.
 
-    def end(self, record: StepRecord) -> None:
-        """Keep the record of a step that was done elsewhere."""
-        self._record(record, None)
+        Args:
+            step: What is done.
+        """
+        self._listener.step_started(step)
+        started, clock = self.seconds, time.monotonic()
+        aside, error = Aside(), None
+        try:
+            yield aside
+        except EdgeconvError as failed:
+            self.check_going_on()  # ended by us: that says nothing about the step
+            error = failed
+        self._record(
+            StepRecord(
+                step=step,
+                started_seconds=started,
+                seconds=time.monotonic() - clock,
+                peak_memory_bytes=aside.reply.peak_memory_bytes,
+                details=aside.details,
+                error=error,
+                log=aside.reply.log or None,
+            ),
+            None,
+        )
 
     def send(self, work: Work, job: Job) -> Reply:
         """Have the lane's worker do it."""
