@@ -16,34 +16,21 @@ from edgeconv.dims import product
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families import adaptive, pooling
-from edgeconv.lowering.families.pooling import Axis, Ints
+from edgeconv.lowering.families.pooling import Axis
 from edgeconv.lowering.registry import Lowering
 
 Results = list[Tensor | None]
 _Table = NDArray[np.int64]
 
 
-def _max_pooling(count: int, name: str) -> Lowering:
-    def function(
-        b: LoweringBuilder,
-        x: Tensor,
-        kernel_size: int | Ints,
-        stride: int | Ints = (),
-        padding: int | Ints = 0,
-        dilation: int | Ints = 1,
-        ceil_mode: bool = False,
-    ) -> Results:
-        window = (kernel_size, stride, padding, dilation)
-        axes = pooling.axes_of_window(b, x, count, window, is_ceil=ceil_mode)
-        places = _places(b, x, count, [_taps(axis) for axis in axes])
-        return _both(b, pooling.max_pool(b, x, axes), places)
-
-    return Lowering((name,), function)
+def _pool(b: LoweringBuilder, x: Tensor, axes: list[Axis]) -> Results:
+    places = _places(b, x, len(axes), [_taps(axis) for axis in axes])
+    return _both(b, pooling.max_pool(b, x, axes), places)
 
 
-max_pool1d = _max_pooling(1, "aten.max_pool1d_with_indices")
-max_pool2d = _max_pooling(2, "aten.max_pool2d_with_indices")
-max_pool3d = _max_pooling(3, "aten.max_pool3d_with_indices")
+max_pool1d = pooling.max_pooling(1, "aten.max_pool1d_with_indices", _pool)
+max_pool2d = pooling.max_pooling(2, "aten.max_pool2d_with_indices", _pool)
+max_pool3d = pooling.max_pooling(3, "aten.max_pool3d_with_indices", _pool)
 
 
 def _adaptive(count: int, name: str) -> Lowering:

@@ -28,6 +28,8 @@ from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import Lowering
 
 Ints = Sequence[int]
+# The maxima, or with them where they are.
+Pooled = Tensor | list[Tensor | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,11 @@ def axes_of_window(
     ]
 
 
-def _max_pooling(count: int, name: str) -> Lowering:
+def max_pooling(
+    count: int, name: str, write: Callable[[LoweringBuilder, Tensor, list[Axis]], Pooled]
+) -> Lowering:
+    """Maximum pooling of the last axes; `write` is given how each of them is pooled."""
+
     def function(
         b: LoweringBuilder,
         x: Tensor,
@@ -111,22 +117,21 @@ def _max_pooling(count: int, name: str) -> Lowering:
         padding: int | Ints = 0,
         dilation: int | Ints = 1,
         ceil_mode: bool = False,
-    ) -> Tensor:
+    ) -> Pooled:
         window = (kernel_size, stride, padding, dilation)
-        axes = axes_of_window(b, x, count, window, is_ceil=ceil_mode)
-        return max_pool(b, x, axes)
+        return write(b, x, axes_of_window(b, x, count, window, is_ceil=ceil_mode))
 
     return Lowering((name,), function)
-
-
-max_pool1d = _max_pooling(1, "aten.max_pool1d")
-max_pool2d = _max_pooling(2, "aten.max_pool2d")
-max_pool3d = _max_pooling(3, "aten.max_pool3d")
 
 
 def max_pool(b: LoweringBuilder, x: Tensor, axes: Sequence[Axis]) -> Tensor:
     """The maxima over windows of the last axes."""
     return _pool(b, x, axes, lambda image, pair: _max_plane(b, image, pair))
+
+
+max_pool1d = max_pooling(1, "aten.max_pool1d", max_pool)
+max_pool2d = max_pooling(2, "aten.max_pool2d", max_pool)
+max_pool3d = max_pooling(3, "aten.max_pool3d", max_pool)
 
 
 def _max_plane(b: LoweringBuilder, image: Tensor, axes: tuple[Axis, Axis]) -> Tensor:

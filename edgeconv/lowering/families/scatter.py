@@ -190,14 +190,9 @@ def _marks(b: LoweringBuilder, coordinates: Tensor, shape: Shape) -> Tensor:
     return b.op("GREATER", b.reshape(counts, marked), b.scalar(0, DType.INT32))
 
 
-@lower("aten.scatter.value")
-def scatter_value(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
-    return scatter_along(b, x, dim, index, value, adds=False)
-
-
-@lower("aten.scatter.src")
-def scatter_source(
-    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor
+@lower("aten.scatter.src", "aten.scatter.value")
+def scatter(
+    b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, source: Tensor | float
 ) -> Tensor:
     return scatter_along(b, x, dim, index, source, adds=False)
 

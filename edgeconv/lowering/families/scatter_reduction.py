@@ -33,21 +33,7 @@ def scatter_with(
 ) -> Tensor:
     if reduce == "add":
         return scatter_along(b, x, dim, index, source, adds=True)
-    return _scatter_reduce(b, x, dim, index, source, "prod", include_self=True)
-
-
-@lower("aten.scatter_reduce.two")
-def scatter_reduce(
-    b: LoweringBuilder,
-    x: Tensor,
-    dim: int,
-    index: Tensor,
-    source: Tensor,
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> Tensor:
-    return _scatter_reduce(b, x, dim, index, source, reduce, include_self=include_self)
+    return _combine(b, x, dim, index, source, "prod", include_self=True)
 
 
 @lower("aten.index_reduce")
@@ -66,11 +52,10 @@ def index_reduce(
     shape = [-1 if i == axis else 1 for i in range(source.rank)]
     column = b.reshape(index, [product(index.shape) if size == -1 else 1 for size in shape])
     wide = b.broadcast(column, source.shape) if source.rank else index
-    method = {"mean": "mean", "amax": "amax", "amin": "amin", "prod": "prod"}[reduce]
-    return _scatter_reduce(b, x, dim, wide, source, method, include_self=include_self)
+    return _combine(b, x, dim, wide, source, reduce, include_self=include_self)
 
 
-def _scatter_reduce(
+def _combine(
     b: LoweringBuilder,
     x: Tensor,
     dim: int,
@@ -78,7 +63,7 @@ def _scatter_reduce(
     source: Tensor | float,
     reduce: str,
     *,
-    include_self: bool,
+    include_self: bool = True,
 ) -> Tensor:
     """`x` is one more element of each group, or what stands where a group has none."""
     given = x.dtype
@@ -94,6 +79,9 @@ def _scatter_reduce(
     if given == DType.BOOL:
         result = b.op("NOT_EQUAL", result, b.scalar(0, result.dtype))
     return b.reshape(result, b.shape)
+
+
+scatter_reduce = lower("aten.scatter_reduce.two")(_combine)
 
 
 def _counts(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor) -> Tensor:
