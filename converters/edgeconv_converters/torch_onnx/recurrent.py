@@ -14,6 +14,8 @@ import torch
 from onnxscript import DOUBLE, FLOAT, FLOAT16, ir, opset18
 from onnxscript.optimizer import fold_constants
 
+from edgeconv.lowering.recurrent_weights import Weights, cut_weights
+
 __all__ = ["TRANSLATIONS", "fold_weights"]
 
 # A value of the graph that is being made. The types of onnxscript's operators are those of scripts, which hold
@@ -52,17 +54,6 @@ class _Kind:
         if self.activation:
             made["activations"] = [self.activation] * len(directions)
         return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """One direction of one layer, as PyTorch has it: W_ih[g*h, i], W_hh[g*h, r], biases[g*h], W_hr[r, h]."""
-
-    input: Value
-    hidden: Value
-    input_bias: Value = None
-    hidden_bias: Value = None
-    projection: Value = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,43 +101,32 @@ def gru(
     return _write(kind, x, [hx], params, layout)
 
 
-def rnn_tanh(
-    x: Real,
-    hx: Real,
-    params: Sequence[Real],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Real, Real]:
+def _rnn(activation: str) -> Callable[..., tuple[Real, Real]]:
     """One gate."""
-    layout = _Layout(has_biases, num_layers, bidirectional, batch_first)
-    return _write(_Kind(write=op.RNN, gates=(0,), activation="Tanh"), x, [hx], params, layout)
 
+    def rnn(
+        x: Real,
+        hx: Real,
+        params: Sequence[Real],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> tuple[Real, Real]:
+        layout = _Layout(has_biases, num_layers, bidirectional, batch_first)
+        kind = _Kind(write=op.RNN, gates=(0,), activation=activation)
+        return _write(kind, x, [hx], params, layout)
 
-def rnn_relu(
-    x: Real,
-    hx: Real,
-    params: Sequence[Real],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Real, Real]:
-    """One gate."""
-    layout = _Layout(has_biases, num_layers, bidirectional, batch_first)
-    return _write(_Kind(write=op.RNN, gates=(0,), activation="Relu"), x, [hx], params, layout)
+    return rnn
 
 
 TRANSLATIONS: Mapping[Callable[..., object], Callable[..., object]] = {
     torch.ops.aten.lstm.input: lstm,
     torch.ops.aten.gru.input: gru,
-    torch.ops.aten.rnn_tanh.input: rnn_tanh,
-    torch.ops.aten.rnn_relu.input: rnn_relu,
+    torch.ops.aten.rnn_tanh.input: _rnn("Tanh"),
+    torch.ops.aten.rnn_relu.input: _rnn("Relu"),
 }
 
 
@@ -176,8 +156,8 @@ def _write(
     params: Sequence[Value],
     layout: _Layout,
 ) -> tuple[Value, ...]:
-    cells = _cells(params, layout)
     count = len(layout.directions)
+    cells = cut_weights(params, layout.layers * count, has_biases=layout.has_biases)
     if layout.is_batch_first:
         x = op.Transpose(x, perm=[1, 0, 2])
     finals: list[list[Value]] = []
@@ -192,19 +172,11 @@ def _write(
     return (x, *(_concat(list(each), axis=0) for each in zip(*finals, strict=True)))
 
 
-def _cells(params: Sequence[Value], layout: _Layout) -> list[_Cell]:
-    count = len(params) // (layout.layers * len(layout.directions))
-    cells = [params[i : i + count] for i in range(0, len(params), count)]
-    if layout.has_biases:
-        return [_Cell(*cell) for cell in cells]
-    return [_Cell(cell[0], cell[1], None, None, *cell[2:]) for cell in cells]
-
-
 def _write_plain(
     kind: _Kind,
     x: Value,
     start: Sequence[Value],
-    cells: Sequence[_Cell],
+    cells: Sequence[Weights[Value]],
     directions: Sequence[str],
 ) -> tuple[Value, list[Value]]:
     """A layer whose states are its outputs, all directions in one node."""
@@ -221,7 +193,7 @@ def _write_projected(
     kind: _Kind,
     x: Value,
     start: Sequence[Value],
-    cells: Sequence[_Cell],
+    cells: Sequence[Weights[Value]],
     directions: Sequence[str],
 ) -> tuple[Value, list[Value]]:
     """A layer whose output is projected, which ONNX has no operator for.
@@ -232,15 +204,16 @@ def _write_projected(
     outputs, finals = [], []
     for index, (cell, direction) in enumerate(zip(cells, directions, strict=True)):
         hidden, memory = (_rows(state, index, 1, len(cells)) for state in start)
+        projection: Value = cell.projection
         fed = op.Concat(x, _at_first_step(hidden, x, direction), axis=2)
         matrix = _reorder(cell.hidden, kind)
         inputs = op.Concat(_reorder(cell.input, kind), matrix, axis=2)
-        hiddens = op.MatMul(matrix, cell.projection)
-        attributes = kind.attributes(cell.projection.shape[1], [direction])
+        hiddens = op.MatMul(matrix, projection)
+        attributes = kind.attributes(projection.shape[1], [direction])
         y, *last = kind.write(
             fed, inputs, hiddens, _biases(kind, [cell]), None, None, memory, **attributes
         )
-        project = op.Transpose(cell.projection, perm=[1, 0])
+        project = op.Transpose(projection, perm=[1, 0])
         outputs.append(op.MatMul(op.Squeeze(y, [1]), project))
         finals.append([op.MatMul(last[0], project), last[1]])
     lasts = [_concat(list(each), axis=0) for each in zip(*finals, strict=True)]
@@ -263,7 +236,7 @@ def _reorder(matrix: Value, kind: _Kind) -> Value:
     return op.Reshape(gates, [1, -1, *rest])
 
 
-def _biases(kind: _Kind, cells: Sequence[_Cell]) -> Value | None:
+def _biases(kind: _Kind, cells: Sequence[Weights[Value]]) -> Value | None:
     if cells[0].input_bias is None:
         return None
     each = [

@@ -7,21 +7,11 @@ from dataclasses import dataclass
 
 from edgeconv.graph import Builder, Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.recurrent_weights import Weights, cut_weights
 from edgeconv.lowering.registry import lower
 from edgeconv.lowering.stepping import Cell, run_steps
 
 Step = Callable[[Builder, Tensor, Sequence[Tensor]], list[Tensor]]
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """One direction of one layer: W_ih[g*h, i], W_hh[g*h, r], their biases, and the projection W_hr[r, h]."""
-
-    input: Tensor
-    hidden: Tensor
-    input_bias: Tensor | None = None
-    hidden_bias: Tensor | None = None
-    projection: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +40,7 @@ def lstm(
     Architectures for Large Vocabulary Speech Recognition".
     """
     layout = _Layout(num_layers, 2 if bidirectional else 1, batch_first)
-    weights = _weights(params, layout, has_biases=has_biases)
+    weights = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
     return _run_layers(b, x, states, weights, (layout, _lstm_step))
 
 
@@ -69,7 +59,7 @@ def gru(
 ) -> list[Tensor]:
     """Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder"; gates r, z, n."""
     layout = _Layout(num_layers, 2 if bidirectional else 1, batch_first)
-    weights = _weights(params, layout, has_biases=has_biases)
+    weights = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
     return _run_layers(b, x, [state], weights, (layout, _gru_step))
 
 
@@ -89,7 +79,7 @@ def _rnn(activation: str) -> Callable[..., list[Tensor]]:
         batch_first: bool,
     ) -> list[Tensor]:
         layout = _Layout(num_layers, 2 if bidirectional else 1, batch_first)
-        weights = _weights(params, layout, has_biases=has_biases)
+        weights = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
         return _run_layers(b, x, [state], weights, (layout, _rnn_step(activation)))
 
     return rnn
@@ -99,16 +89,7 @@ rnn_tanh = lower("aten.rnn_tanh.input")(_rnn("TANH"))
 rnn_relu = lower("aten.rnn_relu.input")(_rnn("RELU"))
 
 
-def _weights(params: Sequence[Tensor], layout: _Layout, *, has_biases: bool) -> list[Weights]:
-    """PyTorch's flat list, cut into directions: two matrices, two biases if any, the projection if any."""
-    count = len(params) // (layout.layers * layout.directions)
-    cells = [params[i : i + count] for i in range(0, len(params), count)]
-    if has_biases:
-        return [Weights(*cell) for cell in cells]
-    return [Weights(cell[0], cell[1], None, None, *cell[2:]) for cell in cells]
-
-
-def _lstm_step(weights: Weights) -> Step:
+def _lstm_step(weights: Weights[Tensor]) -> Step:
     def step(b: Builder, projected: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
         hidden, cell = states
         recurrent = b.op("FULLY_CONNECTED", hidden, weights.hidden, weights.hidden_bias)
@@ -124,7 +105,7 @@ def _lstm_step(weights: Weights) -> Step:
     return step
 
 
-def _gru_step(weights: Weights) -> Step:
+def _gru_step(weights: Weights[Tensor]) -> Step:
     def step(b: Builder, projected: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
         (hidden,) = states
         recurrent = b.op("FULLY_CONNECTED", hidden, weights.hidden, weights.hidden_bias)
@@ -139,8 +120,8 @@ def _gru_step(weights: Weights) -> Step:
     return step
 
 
-def _rnn_step(activation: str) -> Callable[[Weights], Step]:
-    def make_step(weights: Weights) -> Step:
+def _rnn_step(activation: str) -> Callable[[Weights[Tensor]], Step]:
+    def make_step(weights: Weights[Tensor]) -> Step:
         def step(b: Builder, projected: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
             (hidden,) = states
             recurrent = b.op("FULLY_CONNECTED", hidden, weights.hidden, weights.hidden_bias)
@@ -160,8 +141,8 @@ def _run_layers(
     b: LoweringBuilder,
     x: Tensor,
     states: Sequence[Tensor],
-    weights: Sequence[Weights],
-    how: tuple[_Layout, Callable[[Weights], Step]],
+    weights: Sequence[Weights[Tensor]],
+    how: tuple[_Layout, Callable[[Weights[Tensor]], Step]],
 ) -> list[Tensor]:
     layout, make_step = how
     if layout.batch_first:
@@ -185,7 +166,7 @@ def _run_layers(
     return [b.reshape(t, shape) for t, (_, shape) in zip([x, *lasts], b.results, strict=True)]
 
 
-def _make_cell(weights: Weights, make_step: Callable[[Weights], Step]) -> Cell:
+def _make_cell(weights: Weights[Tensor], make_step: Callable[[Weights[Tensor]], Step]) -> Cell:
     def project(b: Builder, x: Tensor) -> Tensor:
         return b.op("FULLY_CONNECTED", x, weights.input, weights.input_bias)
 
