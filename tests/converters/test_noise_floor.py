@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgeconv.validation.reference import Reference, read_reference
 from edgeconv_converters.torch_export.core import CaptureSettings, capture_module
+from edgeconv_converters.torch_export.evaluate import run_in_float64
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
@@ -134,3 +135,24 @@ def test_the_ranges_are_those_of_all_cases(tmp_path: Path) -> None:
         min(float(y.min()) for y in outputs),
         max(float(y.max()) for y in outputs),
     )
+
+
+@pytest.mark.parametrize("has_program", [True, False])
+def test_a_depthwise_convolution_in_float64_leaves_the_threads_as_they_were(
+    has_program: bool,
+) -> None:
+    class Depthwise(nn.Conv2d):
+        def forward(self, x: Tensor) -> tuple[Tensor]:  # type: ignore[override]  # flat, as a captured module is
+            return (super().forward(x),)
+
+    torch.manual_seed(0)
+    net, x = Depthwise(8, 8, 3, groups=8).eval(), torch.randn(1, 8, 9, 9)
+    program = torch.export.export(net, (x,)).module() if has_program else None
+    before = torch.get_num_threads()
+    found = run_in_float64(program, net, [x])
+    assert torch.get_num_threads() == before
+    (exact,) = copy.deepcopy(net).double()(x.double())
+    assert found is not None
+    assert torch.equal(found[0], exact)
+    assert run_in_float64(program, net, [torch.randn(2)]) is None  # of another shape
+    assert torch.get_num_threads() == before

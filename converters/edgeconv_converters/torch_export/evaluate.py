@@ -17,6 +17,8 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from edgeconv_converters.torch_export.threads import alone_if_grouped
+
 __all__ = ["largest_difference", "perturb", "run", "run_in_float64"]
 
 _Tree = TypeVar("_Tree")
@@ -70,7 +72,7 @@ class _Float64Interpreter(fx.Interpreter):
         self, target: fx.node.Target, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         # Guards compare dtypes, and the sizes have been compared in float32 already.
-        return None if target == _GUARDS else super().call_module(target, args, kwargs)  # type: ignore[arg-type]
+        return None if target == _GUARDS else super().call_module(target, args, kwargs)  # type: ignore[arg-type]  # fx knows fewer
 
     def call_function(
         self, target: fx.node.Target, args: tuple[object, ...], kwargs: dict[str, object]
@@ -78,7 +80,8 @@ class _Float64Interpreter(fx.Interpreter):
         if str(target) == "aten._assert_tensor_metadata.default":
             return None
         wide, options = _widen_dtypes(_widen_all(args)), _widen_dtypes(_widen_all(kwargs))
-        return _widen_all(super().call_function(target, wide, options))  # type: ignore[arg-type]
+        with alone_if_grouped(target, wide, options):
+            return _widen_all(super().call_function(target, wide, options))  # type: ignore[arg-type]  # fx knows fewer
 
 
 class _Float64Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -93,7 +96,8 @@ class _Float64Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         wide = _widen_dtypes(_widen_all(args))
         options = _widen_dtypes(_widen_all(kwargs or {}))
-        return _widen_all(func(*wide, **options))
+        with alone_if_grouped(func, wide, options):
+            return _widen_all(func(*wide, **options))
 
 
 def _widen(tensor: Tensor) -> Tensor:
