@@ -24,6 +24,7 @@ from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
 from edgeconv.signature import DType, Signature, TensorSpec
+from edgeconv_converters.torch_export.arrays import dtype_of
 
 __all__ = ["judge_sample"]
 
@@ -110,7 +111,7 @@ def _lower(
     program: torch.export.ExportedProgram, sample: Sample, wanted: _Arrays
 ) -> tuple[Graph, Signature]:
     inputs = tuple(
-        TensorSpec(name=f"in_{i}", dtype=_dtype(tensor), shape=tuple(tensor.shape))
+        TensorSpec(name=f"in_{i}", dtype=dtype_of(tensor), shape=tuple(tensor.shape))
         for i, tensor in enumerate(sample.inputs)
     )
     outputs = tuple(
@@ -121,10 +122,6 @@ def _lower(
     graph = lower_program(program, signature, name="sample")
     run_passes(graph, should_check=True)
     return graph, signature
-
-
-def _dtype(tensor: Tensor) -> DType:
-    return DType(str(tensor.dtype).removeprefix("torch."))
 
 
 def _run(format_id: str, graph: Graph, job: Job, inputs: tuple[Tensor, ...]) -> _Arrays:

@@ -44,7 +44,7 @@ def find_units() -> list[Unit]:
         (op.full_name, name)
         for op in op_db
         for name, dtype in DTYPES.items()
-        if dtype in op.supported_dtypes("cpu")  # type: ignore[no-untyped-call]
+        if dtype in op.supported_dtypes("cpu")  # type: ignore[no-untyped-call]  # PyTorch types none of its tests
     ]
 
 
@@ -55,7 +55,7 @@ def draw_samples(unit: Unit) -> Iterator[Sample]:
     random.seed(_SEED)
     np.random.seed(_SEED)
     torch.manual_seed(_SEED)
-    drawn = op.sample_inputs("cpu", DTYPES[dtype])  # type: ignore[no-untyped-call]
+    drawn = op.sample_inputs("cpu", DTYPES[dtype])  # type: ignore[no-untyped-call]  # PyTorch types none of its tests
     for index, sample in enumerate(drawn):
         yield _make_sample(op, index, sample)
 

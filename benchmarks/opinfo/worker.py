@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 
 __all__ = ["main"]
 
@@ -52,9 +53,12 @@ def _judge(
     chosen: Iterable[int] = set(chosen_indices(count, most)) - done
     for sample in draw_samples(unit):
         if sample.index in chosen:
-            index = sample.index
-            row = judge_sample(sample, announce=lambda stage, i=index: answer(index=i, stage=stage))  # type: ignore[misc]
+            row = judge_sample(sample, announce=partial(_announce, answer, sample.index))
             answer(row=row.to_json())
+
+
+def _announce(answer: Callable[..., None], index: int, stage: str) -> None:
+    answer(index=index, stage=stage)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ __all__ = [
     "METADATA_NAME",
     "StoredBuffer",
     "exceeds",
+    "pack_offsets",
     "write_tflite",
 ]
 
@@ -33,6 +34,14 @@ LARGEST_FLATBUFFER = 2**31 - 2**20
 """A file with more bytes keeps its weights behind the flatbuffer, whose offsets end at 2 GB."""
 
 _PLACEHOLDER = 2
+
+
+def pack_offsets(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401 - untyped library
+    """A vector of tables, which were packed before; where it stands."""
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
 
 
 class StoredBuffer:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeconv.formats.tflite_file import pack_offsets
 from edgeconv.signature import Signature, TensorSpec
 
 __all__ = [
@@ -51,15 +52,15 @@ def pack_metadata(name: str, signature: Signature, metadata: Mapping[str, str]) 
 
     builder = flatbuffers.Builder()
     labelled = _find_labelled(signature, metadata.get("labels", ""))
-    inputs = _pack_vector(builder, [_pack_tensor(builder, spec) for spec in signature.inputs])
-    outputs = _pack_vector(
+    inputs = pack_offsets(builder, [_pack_tensor(builder, spec) for spec in signature.inputs])
+    outputs = pack_offsets(
         builder,
         [_pack_tensor(builder, spec, has_labels=spec is labelled) for spec in signature.outputs],
     )
     graph = _pack_table(builder, _GRAPH_FIELDS, {_GRAPH_INPUTS: inputs, _GRAPH_OUTPUTS: outputs})
-    fields = {_MODEL_SUBGRAPHS: _pack_vector(builder, [graph])}
+    fields = {_MODEL_SUBGRAPHS: pack_offsets(builder, [graph])}
     if labelled is None and metadata.get("labels"):
-        fields[_MODEL_FILES] = _pack_vector(builder, [_pack_file(builder, _DESCRIPTIONS)])
+        fields[_MODEL_FILES] = pack_offsets(builder, [_pack_file(builder, _DESCRIPTIONS)])
     for key, text in {**metadata, "name": name}.items():
         if key in _MODEL and text:
             fields[_MODEL[key]] = builder.CreateString(text)
@@ -127,7 +128,7 @@ def _find_labelled(signature: Signature, labels: str) -> TensorSpec | None:
 def _pack_tensor(builder: Any, spec: TensorSpec, *, has_labels: bool = False) -> int:  # noqa: ANN401 - untyped library
     fields = {_TENSOR_NAME: builder.CreateString(spec.name)}
     if has_labels:
-        fields[_TENSOR_FILES] = _pack_vector(builder, [_pack_file(builder, _AXIS_LABELS)])
+        fields[_TENSOR_FILES] = pack_offsets(builder, [_pack_file(builder, _AXIS_LABELS)])
     return _pack_table(builder, _TENSOR_FIELDS, fields)
 
 
@@ -146,10 +147,3 @@ def _pack_table(builder: Any, count: int, fields: Mapping[int, int]) -> int:  # 
     for field, offset in sorted(fields.items()):
         builder.PrependUOffsetTRelativeSlot(field, offset, 0)
     return int(builder.EndObject())
-
-
-def _pack_vector(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+import edgeconv as ec
 from edgeconv.plugin import Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live
 from edgeconv.signature import Dim
@@ -18,7 +19,7 @@ from edgeconv.validation.verdict import Verdict
 from edgeconv.validation.worker import verify_artifact
 from edgeconv_converters.torch_export.core import CaptureSettings, capture_module
 
-__all__ = ["Entry", "Model", "capture", "draw"]
+__all__ = ["Classifier", "Entry", "Model", "capture", "capture_classifier", "draw"]
 
 Entry = Callable[[dict[str, Json], MutableMapping[str, object]], dict[str, Json]]
 
@@ -74,6 +75,26 @@ def capture(
         context=context,
     )
     return Model(folder=folder, context=context)
+
+
+class Classifier(nn.Module):
+    """A small one of images [N, 3, 8, 8]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.classify = nn.Linear(4, 5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.classify(torch.relu(self.conv(image)).mean((2, 3)))
+        return logits
+
+
+def capture_classifier() -> ec.Model:
+    """A `Classifier` by the API, with any number of images."""
+    torch.manual_seed(0)
+    images = (draw(2, 3, 8, 8),)
+    return ec.capture(Classifier(), images, name="net", dynamic={"image": {0: "N"}})
 
 
 def draw(*shape: int) -> Tensor:

@@ -23,7 +23,7 @@ from edgeconv.plugin import Job, JobResult
 from edgeconv.plugin.registry import Registry
 from edgeconv.report.document import PAGE_NAME, REPORT_NAME, read_report
 from edgeconv.validation.measure import measure
-from tests.converters.model import capture, draw
+from tests.converters.model import capture, capture_classifier, draw
 
 pytestmark = [
     pytest.mark.integration,
@@ -33,21 +33,9 @@ pytestmark = [
 ]
 
 
-class _Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.classify = nn.Linear(4, 5)
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.classify(torch.relu(self.conv(image)).mean((2, 3)))
-        return logits
-
-
 @pytest.fixture(scope="module")
 def model() -> ec.Model:
-    torch.manual_seed(0)
-    return ec.capture(_Net(), (draw(2, 3, 8, 8),), name="net", dynamic={"image": {0: "N"}})
+    return capture_classifier()
 
 
 @pytest.fixture(autouse=True)

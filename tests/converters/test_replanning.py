@@ -11,8 +11,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch
-from torch import Tensor, nn
 
 import edgeconv as ec
 from edgeconv import api
@@ -22,7 +20,7 @@ from edgeconv.plugin import ConverterSpec
 from edgeconv.plugin.registry import Registry
 from edgeconv.report.document import REPORT_NAME
 from edgeconv.settings import load_settings
-from tests.converters.model import draw
+from tests.converters.model import capture_classifier
 
 pytestmark = [
     pytest.mark.integration,
@@ -34,21 +32,9 @@ pytestmark = [
 _HOSTILE = "edgeconv.testing.hostile"
 
 
-class _Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.classify = nn.Linear(4, 5)
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.classify(torch.relu(self.conv(image)).mean((2, 3)))
-        return logits
-
-
 @pytest.fixture(scope="module")
 def model() -> ec.Model:
-    torch.manual_seed(0)
-    return ec.capture(_Net(), (draw(2, 3, 8, 8),), name="net", dynamic={"image": {0: "N"}})
+    return capture_classifier()
 
 
 @pytest.fixture(autouse=True)

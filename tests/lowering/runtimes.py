@@ -20,7 +20,8 @@ from edgeconv.lowering.program import lower_program
 from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
-from edgeconv.signature import Dim, DType, Signature, TensorSpec
+from edgeconv.signature import Dim, Signature, TensorSpec
+from edgeconv_converters.torch_export.arrays import dtype_of
 
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array, Session
@@ -82,10 +83,6 @@ def _resize(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return tensor
 
 
-def _dtype(tensor: torch.Tensor) -> DType:
-    return DType(str(tensor.dtype).removeprefix("torch."))
-
-
 def _shapes(case: Case) -> list[tuple[Size, ...]]:
     dynamic: list[Mapping[int, str]] = [*case.dynamic, *[{}] * len(case.inputs)]
     return [
@@ -127,11 +124,11 @@ def lower_case(case: Case) -> Lowered:
             module, case.inputs, dynamic_shapes=(hints,) if case.dynamic else None, strict=False
         )
     inputs = tuple(
-        TensorSpec(name=f"in_{i}", dtype=_dtype(t), shape=shape)
+        TensorSpec(name=f"in_{i}", dtype=dtype_of(t), shape=shape)
         for i, (t, shape) in enumerate(zip(case.inputs, shapes, strict=True))
     )
     outputs = tuple(
-        TensorSpec(name=f"out_{i}", dtype=_dtype(t), shape=tuple(t.shape))
+        TensorSpec(name=f"out_{i}", dtype=dtype_of(t), shape=tuple(t.shape))
         for i, t in enumerate(results)
     )
     signature = Signature(inputs=inputs, outputs=outputs, dims=_dims(case))

@@ -15,6 +15,7 @@ from edgeconv.formats.tflite_file import (
     LARGEST_FLATBUFFER,
     StoredBuffer,
     exceeds,
+    pack_offsets,
     write_tflite,
 )
 from edgeconv.graph import Tensor
@@ -147,12 +148,12 @@ class _Tables:
     def pack(self, builder: Builder, metadata: Mapping[str, int]) -> int:
         """Append the model; gives the position of the root table."""
         programs = [self._pack_program(builder, program) for program in self._model.programs]
-        subgraphs = _pack_offsets(builder, programs)
-        signature = _pack_offsets(builder, [self._pack_signature(builder)])
+        subgraphs = pack_offsets(builder, programs)
+        signature = pack_offsets(builder, [self._pack_signature(builder)])
         named = [_pack_metadata(builder, name, index) for name, index in metadata.items()]
-        entries = _pack_offsets(builder, named)
-        buffers = _pack_offsets(builder, [buffer.Pack(builder) for buffer in self._buffers.all])
-        codes = _pack_offsets(builder, [_pack_code(builder, *code) for code in self._codes])
+        entries = pack_offsets(builder, named)
+        buffers = pack_offsets(builder, [buffer.Pack(builder) for buffer in self._buffers.all])
+        codes = pack_offsets(builder, [_pack_code(builder, *code) for code in self._codes])
         description = builder.CreateString("edgeconv")
         schema.ModelStart(builder)
         schema.ModelAddVersion(builder, _SCHEMA_VERSION)
@@ -167,8 +168,8 @@ class _Tables:
     def _pack_program(self, builder: Builder, program: Program) -> int:
         tensors = program.tensors()
         index = {tensor: position for position, tensor in enumerate(tensors)}
-        packed_tensors = _pack_offsets(builder, [self._pack_tensor(builder, t) for t in tensors])
-        packed_operators = _pack_offsets(
+        packed_tensors = pack_offsets(builder, [self._pack_tensor(builder, t) for t in tensors])
+        packed_operators = pack_offsets(
             builder, [self._pack_operator(builder, o, index) for o in program.operators]
         )
         inputs = self._pack_indices(builder, program.inputs, index)
@@ -247,7 +248,7 @@ class _Tables:
         maps = []
         for tensors in (main.inputs, main.outputs):
             packed = [_pack_tensor_map(builder, t.name, index[t]) for t in tensors]
-            maps.append(_pack_offsets(builder, packed))
+            maps.append(pack_offsets(builder, packed))
         key = builder.CreateString(_SIGNATURE_KEY)
         schema.SignatureDefStart(builder)
         schema.SignatureDefAddInputs(builder, maps[0])
@@ -260,13 +261,6 @@ def _encode(name: str, value: OptionValue) -> object:
     if name in ENUMERATIONS:
         return getattr(getattr(schema, ENUMERATIONS[name]), str(value).upper())
     return list(value) if isinstance(value, tuple) else value
-
-
-def _pack_offsets(builder: Builder, offsets: Sequence[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
 
 
 def _pack_tensor_map(builder: Builder, name: str, index: int) -> int:
