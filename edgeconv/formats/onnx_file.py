@@ -25,11 +25,19 @@ from edgeconv.formats.protobuf_wire import (
     read_fields,
 )
 
-__all__ = ["LARGEST_INLINE_BYTES", "MappedWeight", "Weight", "read_onnx", "write_onnx"]
+__all__ = [
+    "DATA_FILE_NOTE",
+    "LARGEST_INLINE_BYTES",
+    "MappedWeight",
+    "Weight",
+    "read_onnx",
+    "write_onnx",
+]
 
 LARGEST_INLINE_BYTES = 2**31 - 2**20
 """A file with more bytes keeps its weights outside: protobuf ends at 2 GB."""
 
+DATA_FILE_NOTE = "the model is larger than 2 GB: its weights are in a second file beside it, '.onnx.data', which must stay there"
 _SMALLEST_WEIGHT_BYTES = 1024
 _ALIGNMENT_BYTES = 4096
 # Numbers of fields in onnx.proto.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
 from types import ModuleType
 
 __all__ = ["Lowering", "LoweringRegistry", "lower"]
@@ -70,7 +71,7 @@ class LoweringRegistry:
         Returns:
             The registry, and what was left out, for people.
         """
-        extended = LoweringRegistry(self._by_name.values())
+        extended = self._copy()
         problems: list[str] = []
         for title, brought in added:
             found = _lowerings(brought)
@@ -85,6 +86,16 @@ class LoweringRegistry:
                     extended._by_name[name, lowering.is_complex] = lowering
         return extended, tuple(problems)
 
+    def preferring(self, lowerings: Iterable[Lowering]) -> LoweringRegistry:
+        """The same with lowerings that come first, and leave the operator to the present one where they give None."""
+        preferring = self._copy()
+        for lowering in lowerings:
+            for name in lowering.names:
+                present = self._by_name.get((name, lowering.is_complex))
+                first = lowering if present is None else _first_of(lowering, present)
+                preferring._by_name[name, lowering.is_complex] = first
+        return preferring
+
     def find(self, operator: str, *, is_complex: bool = False) -> Lowering | None:
         """The lowering of `namespace.name.overload`.
 
@@ -98,9 +109,23 @@ class LoweringRegistry:
         found = (self._by_name.get((name, is_complex)) for name in names)
         return next((lowering for lowering in found if lowering is not None), None)
 
+    def _copy(self) -> LoweringRegistry:
+        copy = LoweringRegistry(())
+        copy._by_name.update(self._by_name)
+        return copy
+
     def knows(self, operator: str) -> bool:
         """Whether there is a lowering for real or for complex values."""
         return any(self.find(operator, is_complex=flag) is not None for flag in (False, True))
+
+
+def _first_of(lowering: Lowering, present: Lowering) -> Lowering:
+    @wraps(present.function)
+    def function(b: object, *args: object, **kwargs: object) -> object:
+        result = lowering.function(b, *args, **kwargs)
+        return present.function(b, *args, **kwargs) if result is None else result
+
+    return Lowering(lowering.names, function, lowering.is_complex)
 
 
 def _lowerings(brought: object) -> list[Lowering]:

@@ -18,7 +18,11 @@ _CHANNEL_AXIS = {
     "DEPTHWISE_CONV_2D": 3,
     "CONV_3D": 4,
     "CONV_3D_TRANSPOSE": 3,
+    "CONV": 0,
+    "CONV_TRANSPOSE": 1,
 }
+# Channels are the last axis of what is made, but of these.
+_CHANNELS_FIRST = ("CONV", "CONV_TRANSPOSE")
 _AFFINE = ("MUL", "ADD", "SUB", "DIV")
 Vector = NDArray[np.float64]
 
@@ -65,27 +69,37 @@ def _match(node: Node, producers: dict[Tensor, Node]) -> tuple[Node | None, Vect
         constant = node.input(other).constant
         if before is None or constant is None or not _takes(before):
             continue
-        vector = _per_channel(constant, before.output)
+        vector = _per_channel(constant, before)
         if vector is not None and node.output.rank == before.output.rank:
             return before, vector
     return None, None
 
 
 def _takes(node: Node) -> bool:
-    if node.op not in _CHANNEL_AXIS or node.text("fused_activation_function") != "NONE":
+    if node.op not in _CHANNEL_AXIS or _activation(node) != "NONE":
+        return False
+    if node.op == "CONV_TRANSPOSE" and node.integer("groups") != 1:
         return False
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     return node.input(1).is_constant and (bias is None or bias.is_constant)
 
 
-def _per_channel(constant: NDArray[np.generic], output: Tensor) -> Vector | None:
-    """The constant as one value for each output channel (the last axis), or None if it is not that."""
-    channels = output.shape[-1]
+def _activation(node: Node) -> str:
+    return str(node.attributes.get("fused_activation_function", "NONE"))
+
+
+def _per_channel(constant: NDArray[np.generic], before: Node) -> Vector | None:
+    """The constant as one value for each output channel, or None if it is not that."""
+    output = before.output
+    axis = 1 if before.op in _CHANNELS_FIRST else output.rank - 1
+    channels = output.shape[axis]
     if not isinstance(channels, int) or constant.dtype.kind != "f":
         return None
     if constant.size == 1:
         return np.full(channels, constant.item(), dtype=np.float64)
-    if constant.ndim and constant.shape[-1] == constant.size == channels:
+    # Counted from the end, as broadcasting does.
+    place = constant.ndim - (output.rank - axis)
+    if place >= 0 and constant.shape[place] == constant.size == channels:
         return constant.reshape(-1).astype(np.float64)
     return None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgeconv.errors import EdgeconvError
     from edgeconv.signature import Signature
 
-__all__ = ["LiveCapture", "ScriptCall", "find_live", "fresh_examples", "keep_live"]
+__all__ = ["LiveCapture", "ScriptCall", "find_live", "fresh_examples", "keep_live", "read_program"]
 
 _KEY = "edgeconv.live"
 
@@ -87,3 +87,13 @@ def find_live(context: MutableMapping[str, object], program_path: Path) -> LiveC
     if isinstance(live, LiveCapture) and live.program_path == program_path:
         return live
     return None
+
+
+def read_program(context: MutableMapping[str, object], path: Path) -> ExportedProgram:
+    """The program of a capture: the live one, or the one in the file."""
+    live = find_live(context, path)
+    if live is not None and live.program is not None:
+        return live.program
+    from edgeconv.formats.torch_export import load_program
+
+    return load_program(path)

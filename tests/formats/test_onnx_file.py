@@ -192,7 +192,7 @@ def _sizes(weights: Sequence[Weight | None]) -> list[int]:
 
 def test_the_weights_of_an_exported_model_are_taken_out() -> None:
     ir = pytest.importorskip("onnx_ir")
-    from edgeconv_converters.torch_onnx.checking import check_model
+    from edgeconv.formats.onnx_checking import check_model
     from edgeconv_converters.torch_onnx.weights import take_weights
 
     whole = _whole()

@@ -16,6 +16,7 @@ from torch import nn
 from edgeconv.dims import Size, evaluate, parse_size
 from edgeconv.formats import load_handler
 from edgeconv.graph.file import read_graph, write_graph
+from edgeconv.lowering.channels_first import channels_first_registry
 from edgeconv.lowering.program import lower_program
 from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.passes import run_passes
@@ -107,8 +108,8 @@ def _dims(case: Case) -> tuple[Dim, ...]:
     return tuple(found.values())
 
 
-def lower_case(case: Case) -> Lowered:
-    """The optimized graph of a case."""
+def lower_case(case: Case, format_id: str = "tflite") -> Lowered:
+    """The graph of a case as the writer of a format takes it: optimized, or with channels first for ONNX."""
     module = _Flat(case).eval()
     with (
         torch.no_grad()
@@ -132,8 +133,12 @@ def lower_case(case: Case) -> Lowered:
         for i, t in enumerate(results)
     )
     signature = Signature(inputs=inputs, outputs=outputs, dims=_dims(case))
-    graph = lower_program(program, signature, name="case")
-    run_passes(graph, should_check=True)
+    if format_id == "onnx":
+        registry = channels_first_registry()
+        graph = lower_program(program, signature, name="case", registry=registry)
+    else:
+        graph = lower_program(program, signature, name="case")
+        run_passes(graph, should_check=True)
     outputs = tuple(TensorSpec(name=t.name, dtype=t.dtype, shape=t.shape) for t in graph.outputs)
     signature = Signature(inputs=inputs, outputs=outputs, dims=signature.dims)
     return Lowered(case, graph, signature, module)
@@ -143,9 +148,14 @@ def lower_case(case: Case) -> Lowered:
 def open_written(format_id: str, lowered: Lowered, folder: Path) -> Iterator[Session]:
     """The graph, stored and read again as on its way to a writer, written and opened in its own runtime."""
     stored = folder / "case.safetensors"
-    write_graph(lowered.graph, stored)
     job = Job(name="case", inputs={}, output=folder / "case", signature=lowered.signature)
-    if format_id == "tflite":
+    if format_id != "onnx":
+        write_graph(lowered.graph, stored)
+    if format_id == "onnx":
+        from edgeconv_converters.edge_graph_onnx.worker import write_graph_as_onnx
+
+        write_graph_as_onnx(lowered.graph, job)
+    elif format_id == "tflite":
         from edgeconv_converters.edge_graph_tflite.worker import write_graph_as_tflite
 
         write_graph_as_tflite(read_graph(stored), job)

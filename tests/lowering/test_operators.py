@@ -52,10 +52,15 @@ def test_savedmodel_computes_what_pytorch_computes(case: Case, tmp_path: Path) -
     assert_case("savedmodel", lower_case(case), tmp_path)
 
 
-@pytest.mark.parametrize("format_id", ["tflite", "savedmodel"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_onnx_computes_what_pytorch_computes(case: Case, tmp_path: Path) -> None:
+    assert_case("onnx", lower_case(case, "onnx"), tmp_path)
+
+
+@pytest.mark.parametrize("format_id", ["onnx", "tflite", "savedmodel"])
 def test_a_damaged_weight_is_seen(format_id: str, tmp_path: Path) -> None:
     (case,) = [case for case in CASES if case.name == "linear"]
-    lowered = lower_case(case)
+    lowered = lower_case(case, format_id)
     constants = lowered.graph.constants()
     weight = max(constants, key=lambda t: 0 if t.constant is None else t.constant.size)
     assert weight.constant is not None

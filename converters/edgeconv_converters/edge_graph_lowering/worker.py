@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import MutableMapping
-from pathlib import Path
 
 import torch
-from torch.export import ExportedProgram
 
 from edgeconv.errors import CaptureError
-from edgeconv.formats.torch_export import load_program
 from edgeconv.graph.file import write_graph
 from edgeconv.lowering.families import built_in_registry
 from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job, JobResult, Json, load_extensions
-from edgeconv.plugin.live import find_live
+from edgeconv.plugin.live import read_program
 
 __all__ = ["convert"]
 
@@ -38,7 +35,7 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     added, warnings = load_extensions(job)
     registry, refused = built_in_registry().extended(added)
     # What a plug-in is for may be defined by it: the program is read after it.
-    program = _program(job.inputs["source"], context)
+    program = read_program(context, job.inputs["source"])
     graph = lower_program(program, job.signature, name=job.name, registry=registry)
     changes = run_passes(graph)
     write_graph(graph, job.output, job.metadata)
@@ -53,10 +50,3 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         versions={"torch": torch.__version__},
         details=details,
     ).to_json()
-
-
-def _program(path: Path, context: MutableMapping[str, object]) -> ExportedProgram:
-    live = find_live(context, path)
-    if live is not None and live.program is not None:
-        return live.program
-    return load_program(path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgeconv.graph import Builder, Node, Tensor
+from edgeconv.passes.integer_power import expand_power
 from edgeconv.passes.legalize import Expansion
 from edgeconv.signature import DType
 
@@ -132,26 +133,6 @@ def _divide_evenly(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     return total if total is not None else x
 
 
-def _power(b: Builder, node: Node) -> Tensor:
-    """Square and multiply over the bits of the exponent, which is not negative."""
-    base, rest = node.input(0), b.op("CAST", node.input(1), dtype="int32")
-    one, two = b.scalar(1, DType.INT64), b.scalar(2, DType.INT32)
-    result, square = one, base
-    for _ in range(_exponent_bits(node.input(1))):
-        is_odd = b.op("EQUAL", b.op("FLOOR_MOD", rest, two), b.scalar(1, DType.INT32))
-        result = b.op("MUL", result, b.op("SELECT_V2", is_odd, square, one))
-        square = b.op("MUL", square, square)
-        rest = b.op("FLOOR_DIV", rest, two)
-    return result
-
-
-def _exponent_bits(exponent: Tensor) -> int:
-    """How many bits are looked at: those that a known exponent has, else those that reach beyond 64."""
-    if exponent.constant is None or exponent.constant.min() < 0:
-        return 7
-    return max(int(exponent.constant.max()).bit_length(), 1)
-
-
 def _place_of_extreme(b: Builder, node: Node) -> Tensor:
     """The first place that holds the extreme: ARG_MAX of bools has a kernel."""
     x, axis = node.input(0), node.integer("axis")
@@ -174,6 +155,6 @@ INTEGER_EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
     "DIV": (_of_int64(_divide_to_zero),),
     "FLOOR_DIV": (_of_int64(_divide_down),),
     "LEFT_SHIFT": (_of_int64(_shift_left_wide), Expansion(applies=always, build=_shift_left)),
-    "POW": (_of_int64(_power),),
+    "POW": (_of_int64(expand_power),),
     "RIGHT_SHIFT": (_of_int64(_shift_right_wide),),
 }

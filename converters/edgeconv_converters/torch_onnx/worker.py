@@ -12,16 +12,21 @@ import torch
 
 from edgeconv.errors import ConversionError, StepError
 from edgeconv.formats.onnx import put_record, rename_values
-from edgeconv.formats.onnx_file import LARGEST_INLINE_BYTES, Weight, read_onnx, write_onnx
-from edgeconv.formats.torch_export import load_program
+from edgeconv.formats.onnx_checking import check_model
+from edgeconv.formats.onnx_file import (
+    DATA_FILE_NOTE,
+    LARGEST_INLINE_BYTES,
+    Weight,
+    read_onnx,
+    write_onnx,
+)
 from edgeconv.lowering.private import without_private_operators
 from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.plugin import Job, JobResult, Json
-from edgeconv.plugin.live import LiveCapture, find_live, fresh_examples
+from edgeconv.plugin.live import LiveCapture, find_live, fresh_examples, read_program
 from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import DType, Signature
 from edgeconv_converters.torch_onnx.added import read_translations
-from edgeconv_converters.torch_onnx.checking import check_model
 from edgeconv_converters.torch_onnx.unsupported import unconvertible, unsupported
 from edgeconv_converters.torch_onnx.weights import take_weights
 
@@ -30,7 +35,6 @@ __all__ = ["convert_module", "convert_program"]
 # What torch.onnx writes unless told otherwise: the first opset that has GELU, and every ONNX Runtime since 1.17 reads it.
 _OPSET = 20
 _TORCHSCRIPT_OPSET = 17
-_DATA_FILE_NOTE = "the model is larger than 2 GB: its weights are in a second file beside it, '.onnx.data', which must stay there"
 # What ONNX does not name as everyone does.
 _ONNX_NAMES = {DType.FLOAT32: "FLOAT", DType.FLOAT64: "DOUBLE"}
 
@@ -49,9 +53,7 @@ def convert_program(
 
     job = Job.from_json(request)
     added, problems = read_translations(job)
-    live = find_live(context, job.inputs["source"])
-    program = live.program if live and live.program else load_program(job.inputs["source"])
-    program = without_private_operators(program)
+    program = without_private_operators(read_program(context, job.inputs["source"]))
     with _quiet(), keep_recurrent_operators():
         try:
             exported = torch.onnx.export(
@@ -215,7 +217,7 @@ def _finish(
         output=job.output,
         versions=_versions(),
         details=details,
-        warnings=(*warnings, *((_DATA_FILE_NOTE,) if has_data_file else ())),
+        warnings=(*warnings, *((DATA_FILE_NOTE,) if has_data_file else ())),
     ).to_json()
 
 

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgeconv.graph.ops import control, elementwise, matrix, reduction, selection, shaping, spatial
+from edgeconv.graph.ops import (
+    channels_first,
+    control,
+    elementwise,
+    matrix,
+    reduction,
+    selection,
+    shaping,
+    spatial,
+)
 from edgeconv.graph.ops.spec import OpSpec, TensorType
 
 __all__ = ["OpSpec", "TensorType", "find_op", "list_ops"]
 
-_FAMILIES = (control, elementwise, matrix, reduction, selection, shaping, spatial)
+_FAMILIES = (
+    channels_first,
+    control,
+    elementwise,
+    matrix,
+    reduction,
+    selection,
+    shaping,
+    spatial,
+)
 
 
 @cache

@@ -59,13 +59,13 @@ def _conv(
     axes = x.rank - 2
     stride, dilation = spread(options[0], axes), spread(options[2], axes)
     kernel = [int(str(size)) for size in weight.shape[2:]]
-    before, after = _padding(options[1], kernel, dilation)
+    before, after = find_padding(options[1], kernel, dilation)
     if axes == 3:
         return _conv_3d(b, x, weight, bias, (stride, (before, after), dilation, options[3]))
     return _conv_2d(b, x, weight, bias, (stride, (before, after), dilation, options[3]))
 
 
-def _padding(
+def find_padding(
     padding: str | int | Ints, kernel: Ints, dilation: Ints
 ) -> tuple[list[int], list[int]]:
     if padding == "valid":

@@ -1,0 +1,84 @@
+"""What ONNX Runtime's CPU kernels take of opset 20: dtypes of each operator that is written.
+
+`tests/converters/test_onnx_kernels.py` asks the runtime for them again. Half precision stands for single precision: ONNX has
+it for every operator of floating-point numbers, and ONNX Runtime casts by itself where it has no kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeconv.passes.legalize import Kernel, KernelSet
+from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_onnx.expansions import EXPANSIONS
+
+__all__ = ["KERNELS", "ONNX"]
+
+_INTEGERS = "int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+_SINGLE = "float16 float32"
+_FLOATS = f"{_SINGLE} float64"
+_NUMBERS = f"{_FLOATS} {_INTEGERS}"
+_WIDE = f"{_FLOATS} int32 int64"
+_ANY = f"{_NUMBERS} bool bfloat16"
+
+
+def _kernel(dtypes: str, indices: Mapping[int, tuple[DType, ...]] | None = None) -> Kernel:
+    return Kernel(dtypes=frozenset(map(DType, dtypes.split())), indices=indices or {})
+
+
+def _each(names: str, kernel: Kernel) -> dict[str, Kernel]:
+    return dict.fromkeys(names.split(), kernel)
+
+
+_PLACES = (DType.INT64, DType.INT32)
+_MASK = {0: (DType.BOOL,)}
+
+KERNELS: Mapping[str, Kernel] = {
+    **_each(
+        "ACOS ACOSH ASIN ASINH ATAN ATANH AVERAGE_POOL CONV CONV_TRANSPOSE COSH ELU ERF GELU HARD_SIGMOID HARD_SWISH "
+        "INSTANCE_NORM LAYER_NORM LEAKY_RELU PRELU RESIZE RNN SINH SOFTPLUS SOFTSIGN TAN",
+        _kernel(_SINGLE),
+    ),
+    **_each(
+        "CEIL COS EXP FLOOR GRID_SAMPLE GRU LOG LOGISTIC LOG_SOFTMAX LSTM MAX_POOL ROUND RSQRT SIN SOFTMAX SQRT TANH",
+        _kernel(_FLOATS),
+    ),
+    **_each("MEAN", _kernel(_WIDE)),
+    **_each("CUMSUM POW REDUCE_PROD SUM", _kernel(_WIDE)),
+    **_each(
+        "ABS ADD DIV GREATER GREATER_EQUAL LESS LESS_EQUAL MUL SIGN SQUARE SQUARED_DIFFERENCE SUB FLOOR_DIV",
+        _kernel(_NUMBERS),
+    ),
+    **_each("EQUAL NOT_EQUAL", _kernel(f"{_NUMBERS} bool")),
+    **_each("ARG_MAX ARG_MIN", _kernel(f"{_FLOATS} int8 uint8 int32 int64")),
+    **_each("BATCH_MATMUL FULLY_CONNECTED", _kernel(f"{_WIDE} uint32 uint64")),
+    **_each("BITWISE_AND BITWISE_OR BITWISE_XOR", _kernel(_INTEGERS)),
+    **_each("BROADCAST_TO CAST CONCATENATION FILL IF PACK RESHAPE", _kernel(_ANY)),
+    **_each("REVERSE_V2 SIZE_VALUE SPLIT_V STRIDED_SLICE TRANSPOSE WHILE", _kernel(_ANY)),
+    "RANGE": _kernel(_ANY),
+    # A remainder of floating-point numbers needs a choice between two, as do shifts of signed numbers.
+    "FLOOR_MOD": _kernel(_NUMBERS),
+    "LEFT_SHIFT": _kernel("int8 int32 int64 uint8 uint16 uint32 uint64"),
+    "RIGHT_SHIFT": _kernel("int8 int32 int64 uint8 uint16 uint32 uint64"),
+    "DYNAMIC_UPDATE_SLICE": _kernel(_ANY, {2: _PLACES}),
+    "GATHER": _kernel(_ANY, {1: _PLACES}),
+    "GATHER_ND": _kernel(_ANY, {1: _PLACES}),
+    **_each("LOGICAL_AND LOGICAL_NOT LOGICAL_OR REDUCE_ALL REDUCE_ANY", _kernel("bool")),
+    **_each("MAXIMUM MINIMUM", _kernel(f"{_WIDE} int8 uint8 uint32 uint64")),
+    "NEG": _kernel(f"{_FLOATS} int8 int16 int32 int64"),
+    "ONE_HOT": _kernel(f"{_WIDE} int8 uint8 uint32", {0: _PLACES}),
+    **_each("MIRROR_PAD PAD PADV2", _kernel(f"{_WIDE} bool int8 uint8 uint32 uint64")),
+    **_each("REDUCE_MAX REDUCE_MIN", _kernel(f"{_WIDE} bool int8 uint8")),
+    **_each("RELU", _kernel(f"{_FLOATS} int8 int32")),
+    **_each("RELU6 RELU_0_TO_1 RELU_N1_TO_1", _kernel(f"{_WIDE} int8 uint8 uint32 uint64")),
+    "SCATTER_ND": _kernel(_NUMBERS, {0: _PLACES}),
+    "SELECT_V2": _kernel(f"{_WIDE} int8 uint8 uint32", _MASK),
+    "TILE": _kernel(f"{_NUMBERS} bool"),
+    "TOPK_V2": _kernel(f"{_WIDE} int8 int16 uint8"),
+    **_each(
+        "UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_MIN UNSORTED_SEGMENT_PROD",
+        _kernel(_WIDE, {1: _PLACES}),
+    ),
+}
+
+ONNX = KernelSet(title="ONNX", kernels=KERNELS, expansions=EXPANSIONS)

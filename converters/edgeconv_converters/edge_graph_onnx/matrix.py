@@ -1,0 +1,39 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeconv_converters.edge_graph_onnx.call import Call, Translation
+
+__all__ = ["TRANSLATIONS"]
+
+
+def _fully_connected(call: Call) -> str:
+    x, weight = call.node.input(0), call.node.input(1)
+    if x.rank == 2 and x.dtype.is_floating:
+        return call.op("Gemm", call.input(0), call.input(1), *call.optional(2), transB=1)
+    if weight.constant is not None:
+        matrix = call.emitter.constants.add(weight.constant.T, weight.dtype, weight.name)
+    else:
+        matrix = call.op("Transpose", call.input(1), perm=[1, 0])
+    result = call.op("MatMul", call.input(0), matrix)
+    for bias in call.optional(2):
+        result = call.op("Add", result, bias)
+    return result
+
+
+def _batch_matmul(call: Call) -> str:
+    sides = []
+    for index, flag in enumerate(("adj_x", "adj_y")):
+        rank, name = call.node.input(index).rank, call.input(index)
+        if call.node.flag(flag):
+            name = call.op("Transpose", name, perm=[*range(rank - 2), rank - 1, rank - 2])
+        sides.append(name)
+    return call.op("MatMul", *sides)
+
+
+TRANSLATIONS: Mapping[str, Translation] = {
+    "BATCH_MATMUL": _batch_matmul,
+    "FULLY_CONNECTED": _fully_connected,
+}

@@ -1,0 +1,81 @@
+"""Operators that fold axes away, or run along one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_onnx.call import Call, Translation
+
+__all__ = ["TRANSLATIONS"]
+
+
+def _reduction(op_type: str) -> Translation:
+    def emit(call: Call) -> str:
+        axes = call.emitter.integers(call.node.integers("axes"))
+        keep = int(call.node.flag("keep_dims"))
+        return call.op(op_type, call.input(0), axes, keepdims=keep)
+
+    return emit
+
+
+def _mean(call: Call) -> str:
+    """Over all axes behind the channels it is a pooling, which ONNX Runtime does in the layout of convolutions."""
+    x = call.node.input(0)
+    axes = sorted(axis % x.rank for axis in call.node.integers("axes"))
+    is_pooling = x.rank > 2 and axes == list(range(2, x.rank)) and call.node.flag("keep_dims")
+    if is_pooling and x.dtype == DType.FLOAT32:
+        return call.op("GlobalAveragePool", call.input(0))
+    return str(_reduction("ReduceMean")(call))
+
+
+def _arg(op_type: str) -> Translation:
+    def emit(call: Call) -> str:
+        found = call.op(op_type, call.input(0), axis=call.node.integer("axis"), keepdims=0)
+        dtype = DType(call.node.text("output_type"))
+        return found if dtype == DType.INT64 else call.emitter.cast(found, dtype)
+
+    return emit
+
+
+def _cumulative_sum(call: Call) -> str:
+    return call.op(
+        "CumSum",
+        call.input(0),
+        call.emitter.integer(call.node.integer("axis")),
+        exclusive=int(call.node.flag("exclusive")),
+        reverse=int(call.node.flag("reverse")),
+    )
+
+
+def _softmax(call: Call) -> str:
+    x, beta = call.input(0), call.node.real("beta")
+    if beta != 1:
+        x = call.op("Mul", x, call.emitter.number(beta, call.dtype))
+    return call.op("Softmax", x, axis=-1)
+
+
+def _log_softmax(call: Call) -> str:
+    return call.op("LogSoftmax", call.input(0), axis=-1)
+
+
+def _top_k(call: Call) -> list[str]:
+    values, places = call.emitter.ops("TopK", 2, call.input(0), call.vector("k"), axis=-1)
+    return [values, call.emitter.cast(places, DType.INT32)]
+
+
+TRANSLATIONS: Mapping[str, Translation] = {
+    "ARG_MAX": _arg("ArgMax"),
+    "ARG_MIN": _arg("ArgMin"),
+    "CUMSUM": _cumulative_sum,
+    "LOG_SOFTMAX": _log_softmax,
+    "MEAN": _mean,
+    "REDUCE_ALL": _reduction("ReduceMin"),
+    "REDUCE_ANY": _reduction("ReduceMax"),
+    "REDUCE_MAX": _reduction("ReduceMax"),
+    "REDUCE_MIN": _reduction("ReduceMin"),
+    "REDUCE_PROD": _reduction("ReduceProd"),
+    "SOFTMAX": _softmax,
+    "SUM": _reduction("ReduceSum"),
+    "TOPK_V2": _top_k,
+}
