@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import onnx
-
 from edgeconv.errors import ConversionError
 from edgeconv.formats.onnx_file import Weight
 
@@ -21,6 +19,8 @@ def check_model(model: Any, weights: Sequence[Weight | None]) -> None:  # noqa: 
     Raises:
         ConversionError: The checker refuses the model.
     """
+    import onnx
+
     light = onnx.ModelProto()
     light.CopyFrom(model)
     del light.graph.initializer[:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onnx import GraphProto, ValueInfoProto, helper
+from onnx import ValueInfoProto, helper
 
 from edgeconv.graph import Graph
 from edgeconv.signature import DType
@@ -20,7 +20,8 @@ def _if(call: Call) -> list[str]:
     for name in ("then_branch", "else_branch"):
         graph, emitter = call.node.subgraph(name), call.emitter.fork()
         results = call.write_graph(graph, call.inputs[1:], emitter)
-        branches[name] = _body(name, emitter, (), results, graph)
+        outputs = _give(emitter, results, graph)
+        branches[name] = helper.make_graph(emitter.nodes, name, [], outputs)
     return call.emitter.ops("If", len(call.node.outputs), call.input(0), **branches)
 
 
@@ -29,43 +30,26 @@ def _while(call: Call) -> list[str]:
     condition, body = call.node.subgraph("cond"), call.node.subgraph("body")
     (is_wanted,) = call.write_graph(condition, call.inputs, call.emitter)
     inner = call.emitter.fork()
-    turn, wanted = inner.names.take("turn"), inner.names.take("is_wanted")
     carried = [inner.names.take(tensor.name) for tensor in body.inputs]
     results = call.write_graph(body, carried, inner)
-    (again,) = call.write_graph(condition, results, inner)
-    again = inner.op("Identity", again)
+    outputs = [*_give(inner, call.write_graph(condition, results, inner), condition)]
+    outputs += _give(inner, results, body)
     inputs = [
-        value_info(turn, DType.INT64, ()),
-        value_info(wanted, DType.BOOL, ()),
-        *(
-            value_info(name, tensor.dtype, tensor.shape)
-            for name, tensor in zip(carried, body.inputs, strict=True)
-        ),
+        value_info(inner.names.take("turn"), DType.INT64, ()),
+        value_info(inner.names.take("is_wanted"), DType.BOOL, ()),
+        *(value_info(n, t.dtype, t.shape) for n, t in zip(carried, body.inputs, strict=True)),
     ]
-    graph = _body("body", inner, inputs, results, body, first=[value_info(again, DType.BOOL, ())])
+    graph = helper.make_graph(inner.nodes, "body", inputs, outputs)
     count = len(call.node.outputs)
     return call.emitter.ops("Loop", count, "", is_wanted, *call.inputs, body=graph)
 
 
-def _body(
-    name: str,
-    emitter: Emitter,
-    inputs: Sequence[ValueInfoProto],
-    results: Sequence[str],
-    graph: Graph,
-    first: Sequence[ValueInfoProto] = (),
-) -> GraphProto:
-    """A body gives values of its own: what it only passes on is copied."""
-    own = {output for node in emitter.nodes for output in node.output}
-    given: list[str] = []
-    for result in results:
-        is_new = result in own and result not in given
-        given.append(result if is_new else emitter.op("Identity", result))
-    outputs = [
-        value_info(result, tensor.dtype, tensor.shape)
-        for result, tensor in zip(given, graph.outputs, strict=True)
+def _give(emitter: Emitter, results: Sequence[str], graph: Graph) -> list[ValueInfoProto]:
+    """Copies, which a body gives: each is a value of its own, also where a value is only passed on, or twice."""
+    return [
+        value_info(emitter.op("Identity", result), tensor.dtype, tensor.shape)
+        for result, tensor in zip(results, graph.outputs, strict=True)
     ]
-    return helper.make_graph(emitter.nodes, name, inputs, [*first, *outputs])
 
 
 TRANSLATIONS: Mapping[str, Translation] = {"IF": _if, "WHILE": _while}

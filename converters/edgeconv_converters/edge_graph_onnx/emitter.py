@@ -11,6 +11,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from edgeconv.formats.onnx_file import Weight
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.model import Constant
 from edgeconv.signature import DType
 
@@ -125,7 +126,11 @@ class Emitter:
         """Append a node with `count` outputs."""
         wish = f"{self.prefix}/{op_type}" if self.prefix else op_type
         outputs = [self.names.take(wish) for _ in range(count)]
-        self.nodes.append(helper.make_node(op_type, inputs, outputs, **attributes))
+        node = NodeProto(op_type=op_type, input=inputs, output=outputs)
+        node.attribute.extend(
+            helper.make_attribute(name, value) for name, value in sorted(attributes.items())
+        )
+        self.nodes.append(node)
         return outputs
 
     def integers(self, values: Sequence[int]) -> str:
@@ -138,8 +143,6 @@ class Emitter:
 
     def number(self, value: float, dtype: DType) -> str:
         """A constant scalar of any dtype."""
-        from edgeconv.graph.arrays import numpy_dtype
-
         return self._constant(np.asarray(value).astype(numpy_dtype(dtype)), dtype)
 
     def cast(self, value: str, dtype: DType) -> str:

@@ -23,7 +23,7 @@ def _mean(call: Call) -> str:
     """Over all axes behind the channels it is a pooling, which ONNX Runtime does in the layout of convolutions."""
     x = call.node.input(0)
     axes = sorted(axis % x.rank for axis in call.node.integers("axes"))
-    is_pooling = x.rank > 2 and axes == list(range(2, x.rank)) and call.node.flag("keep_dims")
+    is_pooling = x.rank > 3 and axes == list(range(2, x.rank)) and call.node.flag("keep_dims")
     if is_pooling and x.dtype == DType.FLOAT32:
         return call.op("GlobalAveragePool", call.input(0))
     return str(_reduction("ReduceMean")(call))

@@ -9,6 +9,7 @@ import numpy as np
 from edgeconv.dims import is_static
 from edgeconv.graph import GraphError
 from edgeconv.graph.arrays import lowest
+from edgeconv.graph.model import Constant
 from edgeconv.signature import DType
 from edgeconv_converters.edge_graph_onnx.call import Call, Translation
 
@@ -100,10 +101,10 @@ def _update_slice(call: Call) -> str:
     return call.op("ScatterND", call.input(0), call.op("Add", places, start), call.input(1))
 
 
-def _grid(extent: Sequence[object]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _grid(extent: Sequence[object]) -> Constant:
     """The place of every element of a shape, [..., axes]."""
     shape = [int(str(size)) for size in extent]
-    return np.stack(np.indices(shape, dtype=np.int64), axis=-1)
+    return np.moveaxis(np.indices(shape, dtype=np.int64), 0, -1)
 
 
 TRANSLATIONS: Mapping[str, Translation] = {

@@ -29,8 +29,19 @@ def conv(
     dilation: int | Ints = 1,
     groups: int = 1,
 ) -> Tensor | None:
+    return _conv(b, x, weight, bias, (stride, padding, dilation, groups))
+
+
+def _conv(
+    b: LoweringBuilder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    options: tuple[int | Ints, str | int | Ints, int | Ints, int],
+) -> Tensor | None:
     if not x.dtype.is_floating:
         return None
+    stride, padding, dilation, groups = options
     axes = weight.rank - 2
     dilations = spread(dilation, axes)
     kernel = [int(str(size)) for size in weight.shape[2:]]
@@ -61,8 +72,20 @@ def conv_transpose(
     groups: int = 1,
     dilation: int | Ints = 1,
 ) -> Tensor | None:
+    options = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(b, x, weight, bias, options)
+
+
+def _conv_transpose(
+    b: LoweringBuilder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    options: tuple[int | Ints, int | Ints, int | Ints, int, int | Ints],
+) -> Tensor | None:
     if not x.dtype.is_floating:
         return None
+    stride, padding, output_padding, groups, dilation = options
     axes = weight.rank - 2
     cut = tuple(spread(padding, axes))
     result = b.op(
@@ -95,12 +118,10 @@ def convolution(
     *_: object,
 ) -> Tensor | None:
     """Both kinds in one: how PyTorch itself calls them after decompositions."""
-    if not transposed:
-        plain: Tensor | None = conv.function(b, x, weight, bias, stride, padding, dilation, groups)
-        return plain
-    options = (stride, padding, output_padding, groups, dilation)
-    result: Tensor | None = conv_transpose.function(b, x, weight, bias, *options)
-    return result
+    if transposed:
+        options = (stride, padding, output_padding, groups, dilation)
+        return _conv_transpose(b, x, weight, bias, options)
+    return _conv(b, x, weight, bias, (stride, padding, dilation, groups))
 
 
 def _batched(b: LoweringBuilder, x: Tensor, rank: int) -> Tensor:

@@ -49,6 +49,8 @@ average_3d = _average(3, "aten.adaptive_avg_pool3d", "aten._adaptive_avg_pool3d"
 
 def _adapt(b: LoweringBuilder, x: Tensor, count: int, kind: _Kind) -> Tensor:
     axes, sizes = range(x.rank - count, x.rank), b.shape[-count:]
+    if sizes == x.shape[-count:]:
+        return x
     if set(sizes) == {1}:
         return b.reduce(kind.reduction, x, axes, keep_dims=True)
     windows = [_window(x.shape[axis], size) for axis, size in zip(axes, sizes, strict=True)]
