@@ -18,9 +18,10 @@ def _fully_connected(call: Call) -> str:
     else:
         matrix = call.op("Transpose", call.input(1), perm=[1, 0])
     result = call.op("MatMul", call.input(0), matrix)
-    for bias in call.optional(2):
-        result = call.op("Add", result, bias)
-    return result
+    bias = call.node.inputs[2] if len(call.node.inputs) > 2 else None
+    if bias is None or (bias.constant is not None and not bias.constant.any()):
+        return result
+    return call.op("Add", result, call.input(2))
 
 
 def _batch_matmul(call: Call) -> str:

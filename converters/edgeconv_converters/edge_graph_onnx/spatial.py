@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from edgeconv.graph import Node
 from edgeconv_converters.edge_graph_onnx.call import Call, Translation
 
@@ -91,6 +93,17 @@ def _layer_norm(call: Call) -> str:
     return call.op("LayerNormalization", *inputs, axis=axis, epsilon=epsilon)
 
 
+def _batch_norm(call: Call) -> str:
+    """Of what has the mean 0 and the variance 1 already."""
+    channels = (int(str(call.node.input(1).shape[0])),)
+    mean, variance = (
+        call.emitter.constants.add(np.full(channels, value, np.float32), call.dtype, "constant")
+        for value in (0, 1)
+    )
+    inputs = (*(call.input(i) for i in range(3)), mean, variance)
+    return call.op("BatchNormalization", *inputs, epsilon=0.0)
+
+
 def _instance_norm(call: Call) -> str:
     inputs = [call.input(i) for i in range(3)]
     return call.op("InstanceNormalization", *inputs, epsilon=call.node.real("epsilon"))
@@ -118,6 +131,7 @@ def _recurrent(op_type: str) -> Translation:
 
 TRANSLATIONS: Mapping[str, Translation] = {
     "AVERAGE_POOL": _average_pool,
+    "BATCH_NORM": _batch_norm,
     "CONV": _conv,
     "CONV_TRANSPOSE": _conv_transpose,
     "GRID_SAMPLE": _grid_sample,

@@ -16,6 +16,7 @@ from edgeconv.formats.onnx_file import DATA_FILE_NOTE, write_onnx
 from edgeconv.graph import Graph
 from edgeconv.lowering.channels_first import channels_first_registry
 from edgeconv.lowering.program import lower_program
+from edgeconv.passes.batch_norm import join_batch_norms
 from edgeconv.passes.cleanup import clean_graph
 from edgeconv.passes.fold import fold_affine
 from edgeconv.passes.legalize import legalize
@@ -30,7 +31,11 @@ __all__ = ["convert", "write_graph_as_onnx"]
 _CLEAN = Pass(name="clean", run=clean_graph)
 _BEFORE = (_CLEAN,)
 # What the expansions of operators with channels last leave between them is cleaned away.
-_AFTER = (_CLEAN, Pass(name="fold", run=fold_affine))
+_AFTER = (
+    _CLEAN,
+    Pass(name="fold", run=fold_affine),
+    Pass(name="batch-norm", run=join_batch_norms),
+)
 
 
 def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:

@@ -141,6 +141,8 @@ OPS = (
         required=("axis", "epsilon"),
         is_composite=True,
     ),
+    # x [n, channels, ...], scale [channels], shift [channels]: x scale + shift.
+    OpSpec(name="BATCH_NORM", arity=(3, 3), infer=same_as(0), is_composite=True),
     # x [n, channels, ...], scale [channels], bias [channels].
     OpSpec(
         name="INSTANCE_NORM",
