@@ -97,7 +97,7 @@ def test_the_package_of_the_page_converts_its_operator(
     assert status == 0, capsys.readouterr().err
     assert all(goal["is_delivered"] for goal in goals.values())
     routes = {name: goal["attempts"][0]["route"] for name, goal in goals.items()}  # type: ignore[index]
-    assert routes["onnx"] == ["torch-export", "torch-onnx"]
+    assert routes["onnx"] == ["torch-export", "edge-onnx"]
     assert routes["tflite"] == ["torch-export", "edge-lowering", "edge-tflite"]
 
 

@@ -124,7 +124,7 @@ _SECOND = (
     {"tflite": ["torch-export", "litert-torch"], "onnx": ["torch-onnx-torchscript"]},
 )
 _THIRD = (
-    ["--via", "tflite-converter", "--avoid", "torch-onnx-torchscript"],
+    ["--via", "tflite-converter", "--via", "torch-onnx"],
     {
         "tflite": ["torch-export", "edge-lowering", "edge-savedmodel", "tflite-converter"],
         "onnx": ["torch-export", "torch-onnx"],
@@ -157,6 +157,7 @@ def test_every_route_delivers_every_kind_of_model(
         (["--avoid", "edge-tflite,litert-torch"], {"tflite": "tflite-converter"}),
         (["--avoid", "edge-graph"], {"tflite": "litert-torch"}),
         (["--avoid", "torch-export"], {"onnx": "torch-onnx-torchscript"}),
+        (["--avoid", "edge-onnx"], {"onnx": "torch-onnx"}),
         (["--via", "savedmodel"], {"tflite": "tflite-converter"}),
         (["--via", "edge-graph"], {"tflite": "edge-tflite"}),
     ],

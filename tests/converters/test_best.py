@@ -53,7 +53,7 @@ def test_the_smallest_of_all_routes_is_kept(model: ec.Model, tmp_path: Path) -> 
             alone = tmp_path / candidate.route[-1]
             made = ec.convert(model, to=goal.format, out=alone, via=list(candidate.route))
             by_route[candidate.route] = measure_size(made[goal.format].path)
-        assert len(by_route) == 2
+        assert len(by_route) == {"onnx": 3}.get(goal.format, 2)
         assert {c.route: c.size_bytes for c in goal.candidates} == by_route
         (chosen,) = (c.route for c in goal.candidates if c.is_chosen)
         assert by_route[chosen] == min(by_route.values())
@@ -76,6 +76,7 @@ def test_a_route_that_computes_something_else_is_no_candidate(
         out=out,
         goals=("onnx",),
         best="accuracy",
+        avoid=("edge-onnx",),
         converter_options={"torch-onnx": {"entry": real.entry}},
     )
     done = run_request(request, api._Silent(), registry=Registry(specs), lanes=api._lanes(model))

@@ -86,15 +86,15 @@ def test_the_next_route_delivers(model: ec.Model, tmp_path: Path, name: str, rea
         model,
         out,
         "onnx",
-        specs=_hostile("torch-onnx", name=name),
+        specs=_hostile("edge-onnx", name=name),
         timeout_seconds=15.0,
         memory_limit_bytes=2 << 30,
     )
     assert done.outcome.exit_status == 0
     (first, failed, why), (second, delivered, nothing) = _attempts(out, "onnx")
-    assert (first, failed) == ("torch-onnx", "failed")
+    assert (first, failed) == ("edge-onnx", "failed")
     assert reason in why
-    assert (second, delivered, nothing) == ("torch-onnx-torchscript", "delivered", "")
+    assert (second, delivered, nothing) == ("torch-onnx", "delivered", "")
     assert {path.name for path in out.iterdir()} == {"net.onnx", "report.html", "report.json"}
     verdict = ec.validate(out / "net.onnx", reference=model)
     assert verdict.passed
@@ -104,15 +104,15 @@ def test_wrong_numbers_are_kept_aside_and_the_next_route_delivers(
     model: ec.Model, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    (real,) = (spec for spec in Registry().converters if spec.id == "torch-onnx")
-    options = {"torch-onnx": {"entry": real.entry}}
-    specs = _hostile("torch-onnx", name="damage_onnx", lane=None)
+    (real,) = (spec for spec in Registry().converters if spec.id == "edge-onnx")
+    options = {"edge-onnx": {"entry": real.entry}}
+    specs = _hostile("edge-onnx", name="damage_onnx", lane=None)
     done = _convert(model, out, "onnx", specs=specs, converter_options=options)
     assert done.outcome.exit_status == 0
     (first, rejected, why), (second, delivered, _) = _attempts(out, "onnx")
-    assert (first, rejected) == ("torch-onnx", "rejected")
+    assert (first, rejected) == ("edge-onnx", "rejected")
     assert "'output' is off by" in why
-    assert (second, delivered) == ("torch-onnx-torchscript", "delivered")
+    assert (second, delivered) == ("torch-onnx", "delivered")
     assert ec.validate(out / "net.onnx", reference=model).passed
     assert not ec.validate(out / "rejected" / "net.onnx", reference=model).passed
 
@@ -132,11 +132,12 @@ def test_a_module_that_died_with_its_process_is_captured_again_for_the_next_rout
     path, out = tmp_path / "net.py", tmp_path / "out"
     path.write_text(_FILE)
     options = ConversionOptions(model=f"{path}:build", out=out, goals=("onnx",))
-    specs = _hostile("torch-onnx", name="crash", lane=None)
+    specs = _hostile("edge-onnx", "torch-onnx", name="crash", lane=None)
     done = run_request(make_request(options), api._Silent(), registry=Registry(specs))
     assert done.outcome.exit_status == 0
     assert "capture-again" in [record.step.id for record in done.outcome.steps]
     assert [item[:2] for item in _attempts(out, "onnx")] == [
+        ("edge-onnx", "failed"),
         ("torch-onnx", "failed"),
         ("torch-onnx-torchscript", "delivered"),
     ]

@@ -166,7 +166,7 @@ def _fail(
 
 def test_a_converter_that_crashes(nets: Path, tmp_path: Path) -> None:
     steered = _steered("torch-onnx", "crash_on_operator", operator="aten.erf.default")
-    avoid = ["torch-onnx-torchscript"]
+    avoid = ["edge-onnx", "torch-onnx-torchscript"]
     done = _fail(f"{nets}:plain", tmp_path / "out", steered, avoid)
     assert done.exit_status == 5
     (goal,) = done.outcome.goals
@@ -183,7 +183,7 @@ def test_a_converter_that_crashes(nets: Path, tmp_path: Path) -> None:
 def test_a_converter_that_computes_something_else(nets: Path, tmp_path: Path) -> None:
     steered = _steered("torch-onnx", "mistranslate_onnx", **{"from": "Sigmoid", "to": "Tanh"})
     out = tmp_path / "out"
-    done = _fail(f"{nets}:plain", out, steered, ["torch-onnx-torchscript"])
+    done = _fail(f"{nets}:plain", out, steered, ["edge-onnx", "torch-onnx-torchscript"])
     assert done.exit_status == 6
     (goal,) = done.outcome.goals
     assert goal.reproduction is not None

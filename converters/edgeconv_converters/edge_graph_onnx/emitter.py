@@ -69,6 +69,7 @@ class Constants:
         self.tensors: list[TensorProto] = []
         self.weights: list[Weight | None] = []
         self._names = names
+        self._read_as_they_are: set[Key] = set()
         self._known: dict[Key, str] = {}
         self._kept: list[Constant] = []
 
@@ -80,6 +81,14 @@ class Constants:
             self._kept.append(array)  # its place stays its own as long as it lives
             self._known[key] = self._make(array, dtype, wish, is_weight=is_weight)
         return self._known[key]
+
+    def expect(self, array: Constant) -> None:
+        """Say that a weight will be added as it is."""
+        self._read_as_they_are.add(_place(array))
+
+    def is_expected(self, array: Constant) -> bool:
+        """Whether a weight is in the model as it is, so that another order of its axes is better computed than stored."""
+        return _place(array) in self._read_as_they_are
 
     def _make(self, array: Constant, dtype: DType, wish: str, *, is_weight: bool) -> str:
         tensor = TensorProto(

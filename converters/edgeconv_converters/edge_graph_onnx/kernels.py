@@ -43,7 +43,7 @@ KERNELS: Mapping[str, Kernel] = {
         "CEIL COS EXP FLOOR GRID_SAMPLE GRU LOG LOGISTIC LOG_SOFTMAX LSTM MAX_POOL ROUND RSQRT SIN SOFTMAX SQRT TANH",
         _kernel(_FLOATS),
     ),
-    **_each("MEAN", _kernel(_WIDE)),
+    **_each("MEAN", _kernel(_FLOATS)),
     **_each("CUMSUM POW REDUCE_PROD SUM", _kernel(_WIDE)),
     **_each(
         "ABS ADD DIV GREATER GREATER_EQUAL LESS LESS_EQUAL MUL SIGN SQUARE SQUARED_DIFFERENCE SUB FLOOR_DIV",
@@ -70,14 +70,15 @@ KERNELS: Mapping[str, Kernel] = {
     **_each("MIRROR_PAD PAD PADV2", _kernel(f"{_WIDE} bool int8 uint8 uint32 uint64")),
     **_each("REDUCE_MAX REDUCE_MIN", _kernel(f"{_WIDE} bool int8 uint8")),
     **_each("RELU", _kernel(f"{_FLOATS} int8 int32")),
-    **_each("RELU6 RELU_0_TO_1 RELU_N1_TO_1", _kernel(f"{_WIDE} int8 uint8 uint32 uint64")),
-    "SCATTER_ND": _kernel(_NUMBERS, {0: _PLACES}),
+    **_each("RELU6 RELU_0_TO_1 RELU_N1_TO_1", _kernel(f"{_WIDE} int8")),
+    # Where several elements meet, ONNX Runtime adds and compares these alone.
+    "SCATTER_ND": _kernel("float32 float64 int32 int64", {0: _PLACES}),
     "SELECT_V2": _kernel(f"{_WIDE} int8 uint8 uint32", _MASK),
     "TILE": _kernel(f"{_NUMBERS} bool"),
     "TOPK_V2": _kernel(f"{_WIDE} int8 int16 uint8"),
     **_each(
         "UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_MIN UNSORTED_SEGMENT_PROD",
-        _kernel(_WIDE, {1: _PLACES}),
+        _kernel("float32 float64 int32 int64", {1: _PLACES}),
     ),
 }
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgeconv.graph import Node
 from edgeconv_converters.edge_graph_onnx.call import Call, Translation
 
-__all__ = ["TRANSLATIONS"]
+__all__ = ["TRANSLATIONS", "reads_transposed"]
+
+
+def reads_transposed(node: Node, index: int) -> bool:
+    """Whether an input is a weight that is stored transposed: ONNX's product of more than two axes has no flag for it."""
+    return node.op == "FULLY_CONNECTED" and index == 1 and not _is_gemm(node)
+
+
+def _is_gemm(node: Node) -> bool:
+    return node.input(0).rank == 2 and node.input(0).dtype.is_floating
 
 
 def _fully_connected(call: Call) -> str:
-    x, weight = call.node.input(0), call.node.input(1)
-    if x.rank == 2 and x.dtype.is_floating:
+    weight = call.node.input(1)
+    if _is_gemm(call.node):
         return call.op("Gemm", call.input(0), call.input(1), *call.optional(2), transB=1)
-    if weight.constant is not None:
-        matrix = call.emitter.constants.add(weight.constant.T, weight.dtype, weight.name)
+    constants = call.emitter.constants
+    if weight.constant is not None and not constants.is_expected(weight.constant):
+        matrix = constants.add(weight.constant.T, weight.dtype, weight.name)
     else:
         matrix = call.op("Transpose", call.input(1), perm=[1, 0])
     result = call.op("MatMul", call.input(0), matrix)

@@ -13,6 +13,7 @@ from edgeconv.graph import Graph, Node, Tensor
 from edgeconv.graph.readings import find_readings
 from edgeconv_converters.edge_graph_onnx.call import Call
 from edgeconv_converters.edge_graph_onnx.emitter import Constants, Emitter, Names, value_info
+from edgeconv_converters.edge_graph_onnx.matrix import reads_transposed
 from edgeconv_converters.edge_graph_onnx.sizes import Sizes
 from edgeconv_converters.edge_graph_onnx.table import TRANSLATIONS
 
@@ -46,6 +47,8 @@ def build_model(graph: Graph) -> Model:
     for tensor in (*graph.inputs, *graph.outputs):
         names.take(tensor.name)
     constants = Constants(names)
+    for part in (graph, *graph.subgraphs()):
+        _expect_weights(part, constants)
     emitter = Emitter(names=names, constants=constants)
     readings = find_readings(graph.inputs)
     inputs = [tensor.name for tensor in graph.inputs]
@@ -65,6 +68,14 @@ def build_model(graph: Graph) -> Model:
     )
     proto.ir_version = _IR_VERSION
     return Model(proto=proto, weights=constants.weights)
+
+
+def _expect_weights(graph: Graph, constants: Constants) -> None:
+    for node in graph.nodes:
+        for index, tensor in enumerate(node.inputs):
+            if tensor is None or tensor.constant is None or reads_transposed(node, index):
+                continue
+            constants.expect(tensor.constant)
 
 
 def _name_outputs(emitter: Emitter, results: Sequence[str], graph: Graph) -> None:
@@ -117,7 +128,7 @@ class _GraphWriter:
         self._emitter.prefix = node.outputs[0].name
         call = Call(
             node=node,
-            inputs=tuple("" if tensor is None else self._read(tensor) for tensor in node.inputs),
+            inputs=tuple(self._input(node, index) for index in range(len(node.inputs))),
             emitter=self._emitter,
             sizes=self._sizes,
             write_graph=self._write_inner,
@@ -125,6 +136,15 @@ class _GraphWriter:
         made = TRANSLATIONS[node.op](call)
         names = [made] if isinstance(made, str) else made
         self._values.update(zip(node.outputs, names, strict=True))
+
+    def _input(self, node: Node, index: int) -> str:
+        """Its name; none where it is missing, or a weight that the translation stores in another order of axes."""
+        tensor, constants = node.inputs[index], self._emitter.constants
+        if tensor is None:
+            return ""
+        if tensor.constant is None or not reads_transposed(node, index):
+            return self._read(tensor)
+        return self._read(tensor) if constants.is_expected(tensor.constant) else ""
 
     def _read(self, tensor: Tensor) -> str:
         if tensor.constant is not None:
