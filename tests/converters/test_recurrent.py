@@ -19,9 +19,9 @@ from edgeconv.formats.handler import Array
 from edgeconv.plugin import Job, Json
 from edgeconv.plugin.live import LiveCapture
 from edgeconv_converters.edge_graph_lowering import worker as edge_graph_lowering
+from edgeconv_converters.edge_graph_onnx import worker as edge_graph_onnx
 from edgeconv_converters.edge_graph_tflite import worker as edge_graph_tflite
 from edgeconv_converters.torch_export.core import CaptureSettings, capture_module
-from edgeconv_converters.torch_onnx import worker as torch_onnx
 from edgeconv_converters.torchscript import worker as torchscript
 from tests.lowering.runtimes import assert_close
 
@@ -117,7 +117,7 @@ class Captured:
             case "torchscript":
                 return self._run(torchscript.convert, self.folder, folder / "model.pt")
             case "onnx":
-                return self._run(torch_onnx.convert_program, program, folder / "model.onnx")
+                return self._run(edge_graph_onnx.convert, program, folder / "model.onnx")
         graph = self._run(edge_graph_lowering.convert, program, folder / "graph")
         if format_id == "tflite":
             return self._run(edge_graph_tflite.convert, graph, folder / "model.tflite")

@@ -49,7 +49,7 @@ def convert_program(
         StepError: The exporter fails.
         ConversionError: The checker refuses the file.
     """
-    from edgeconv_converters.torch_onnx import elementwise, recurrent
+    from edgeconv_converters.torch_onnx import elementwise
 
     job = Job.from_json(request)
     added, problems = read_translations(job)
@@ -62,18 +62,13 @@ def convert_program(
                 opset_version=_OPSET,
                 verbose=False,
                 optimize=True,
-                custom_translation_table={
-                    **added,
-                    **elementwise.TRANSLATIONS,
-                    **recurrent.TRANSLATIONS,
-                },
+                custom_translation_table={**added, **elementwise.TRANSLATIONS},
             )
         except Exception as error:
             refusal = unsupported(program, error, _OPSET, added) or _failure("torch.onnx", error)
             raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
-    recurrent.fold_weights(exported.model)
     return _finish(*take_weights(exported.model), job, problems)
 
 
