@@ -34,6 +34,12 @@ CASES = [
     case("batch norm behind dynamic sizes", lambda x: F.relu(F.batch_norm(F.conv2d(F.max_pool2d(
         F.conv2d(x, weight(4, 4, 3, 3), None, 2, 1), 3, 2, 1), weight(6, 4, 3, 3), None, 2, 1),
         weight(6), weight(6).abs() + 1)), randn(2, 4, 32, 32), dynamic=NHW),
+    case("batch norm on its own", lambda x: F.batch_norm(F.relu(x), weight(4), weight(4).abs() + 1, weight(4), weight(4)),
+         IMAGE, dynamic=NHW),
+    case("batch norm behind a transposed convolution", lambda x: F.batch_norm(F.conv_transpose2d(
+        x, weight(4, 6, 3, 3), weight(6), 2), weight(6), weight(6).abs() + 1, weight(6), weight(6)), IMAGE),
+    case("batch norm behind groups", lambda x: F.batch_norm(F.conv_transpose2d(
+        x, weight(4, 3, 3, 3), None, 2, groups=2), weight(6), weight(6).abs() + 1), IMAGE),
     case("batch norm in training mode", lambda x: F.batch_norm(x, None, None, weight(4), training=True), IMAGE),
     case("local response norm", lambda x: F.local_response_norm(x, 3), IMAGE),
     case("bilinear layer", lambda x, y: F.bilinear(x, y, weight(5, 3, 4), weight(5)), randn(2, 3), randn(2, 4)),
