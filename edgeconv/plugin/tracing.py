@@ -1,8 +1,9 @@
 """Records a live module as TorchScript, and tells whether the recording left out what the module does for other values.
 
 A trace holds the one path that the example took. Of a model that torch.export took, that is all there is, since it takes
-no model that branches on the values of tensors. Of any other model it may be a part; then PyTorch's tracer has seen a
-tensor become a Python value, and the trace must not be believed.
+no model that branches on the values of tensors; unless its program reads a value (`.item()`), which the trace holds as the
+number that the example gave. Of any other model it may be a part. Then PyTorch's tracer has seen a tensor become a Python
+value, and the trace must not be believed.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from edgeconv.plugin.live import fresh_examples
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
     from edgeconv.plugin.live import LiveCapture
+
+_READS = ("aten._local_scalar_dense", "aten.item")
 
 __all__ = ["Traced", "trace_live"]
 
@@ -33,7 +37,7 @@ class Traced:
     Attributes:
         script: Takes the inputs flat and returns a flat tuple of outputs; in eval mode.
         decisions: `file:line: code` of the user's lines that turned a tensor into a Python value, where no exported
-            program proves that nothing was decided by it: with any of these, the trace is one of several paths.
+            program proves that nothing follows from it: with any of these, the trace holds for some values only.
     """
 
     script: torch.jit.ScriptModule
@@ -60,8 +64,18 @@ def trace_live(live: LiveCapture) -> Traced:
             "torch.jit.trace fails", why=str(error).strip().partition("\n")[0]
         ) from error
     seen = [item for item in caught if issubclass(item.category, TracerWarning)]
-    decisions = () if live.program is not None else _places(seen, Path(torch.__file__).parent)
+    is_proven = live.program is not None and not _reads_values(live.program)
+    decisions = () if is_proven else _places(seen, Path(torch.__file__).parent)
     return Traced(script=script, decisions=decisions)
+
+
+def _reads_values(program: ExportedProgram) -> bool:
+    import torch
+
+    graphs = [
+        m.graph for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)
+    ]
+    return any(str(node.target).startswith(_READS) for graph in graphs for node in graph.nodes)
 
 
 def _places(caught: Iterable[warnings.WarningMessage], pytorch: Path) -> tuple[str, ...]:

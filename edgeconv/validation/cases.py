@@ -12,7 +12,7 @@ from edgeconv.formats.handler import Array
 from edgeconv.signature import Dim, DType, TensorSpec
 from edgeconv.validation.reference import CaseKind
 
-__all__ = ["Drawer", "Drawn", "choose_sizes", "draw_first", "draw_like"]
+__all__ = ["Drawer", "Drawn", "choose_sizes", "draw_first", "draw_like", "vary_example"]
 
 _MAX_DIMS_ALONE = 3
 
@@ -113,6 +113,34 @@ def _draw_floats(
     if finite.min() >= 0:
         return np.asarray(generator.uniform(finite.min(), finite.max(), shape))
     return np.asarray(generator.normal(finite.mean(), finite.std(), shape))
+
+
+def vary_example(example: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    """The example with one input changed at a time, for models that take no noise: what decides is a value of an input.
+
+    Numbers a little larger, one more, one less (integers that count or index stay so), twice as large, zero; the other
+    truth values; the other order along the last axis.
+    """
+    for name, array in example.items():
+        for changed in _variations(array):
+            if not np.array_equal(changed, array):
+                yield {**example, name: np.asarray(changed, dtype=array.dtype)}
+
+
+def _variations(array: Array) -> Iterator[Array]:
+    kind = array.dtype.kind
+    if kind == "b":
+        yield ~array.astype(np.bool_)
+    elif kind in "iu":
+        whole = array.astype(np.int64)
+        yield whole + 1
+        yield whole * 0
+        yield np.where(whole > 0, whole - 1, whole) if (whole >= 0).all() else whole - 1
+    else:
+        number = array.astype(np.complex128 if kind == "c" else np.float64)
+        yield from (number * 1.0625, number + 1, number - 1, number * 2, number * 0)
+    if array.ndim:
+        yield np.flip(array, -1)
 
 
 def choose_sizes(dims: Sequence[Dim]) -> Iterator[list[dict[str, int]]]:

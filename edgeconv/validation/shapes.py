@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeconv.dims import DimExpr, Size, evaluate
@@ -19,17 +19,51 @@ class Observed:
     shapes: tuple[tuple[int, ...], ...]
 
 
-def infer_shape(name: str, index: int, runs: Sequence[Observed]) -> tuple[Size, ...]:
+def infer_shape(
+    name: str, index: int, runs: Sequence[Observed], lines: Sequence[str] = ()
+) -> tuple[Size, ...]:
     """The shape of the output at `index` of every run, each size a constant or `a*dim + b`.
 
+    Args:
+        name: The output's, for messages.
+        index: Where it stands in `runs`.
+        runs: At several sizes of the dims, and at each of them with several values of the inputs.
+        lines: Of the model, for messages.
+
     Raises:
-        CaptureError: The sizes of the output follow no such rule.
+        CaptureError: The shape depends on the values of the inputs, or its sizes follow no such rule.
     """
+    _check_values_alone(name, [(run.sizes, run.shapes[index]) for run in runs], lines)
     rank = len(runs[0].shapes[index])
     return tuple(
         _infer_size(name, [(run.sizes, run.shapes[index][axis]) for run in runs])
         for axis in range(rank)
     )
+
+
+def _check_values_alone(
+    name: str, runs: Iterable[tuple[Mapping[str, int], tuple[int, ...]]], lines: Sequence[str]
+) -> None:
+    """Refuse an output that has several shapes where only the values of the inputs differed, or several ranks."""
+    seen: dict[tuple[tuple[str, int], ...], tuple[int, ...]] = {}
+    for sizes, shape in runs:
+        first = seen.setdefault(tuple(sorted(sizes.items())), shape)
+        if first != shape:
+            raise CaptureError(
+                f"the shape of output '{name}' cannot be written down",
+                why="it depends on the values of the inputs: inputs of the same shapes give "
+                f"{list(first)} and {list(shape)}",
+                hint="return tensors whose shapes follow from the shapes of the inputs, e.g. top-k and a count",
+                details=lines,
+            )
+    ranks = {len(shape) for shape in seen.values()}
+    if len(ranks) > 1:
+        raise CaptureError(
+            f"the shape of output '{name}' cannot be told",
+            why=f"it has {' or '.join(map(str, sorted(ranks)))} axes, depending on the sizes of the inputs",
+            hint="make fewer dims dynamic",
+            details=lines,
+        )
 
 
 def _infer_size(name: str, runs: Sequence[tuple[Mapping[str, int], int]]) -> Size:

@@ -258,6 +258,7 @@ def _run_trial(trial: Trial, subject: Subject, settings: CaptureSettings) -> Non
         turns = subject.turns.inputs
         trial.run_samples(read_turned(settings.samples, trial.signature, turns))
     trial.run_sizes()
+    trial.check_more_than_the_example_ran()
 
 
 def _describe(exported: Exported, trial: Trial) -> Signature:
@@ -265,7 +266,8 @@ def _describe(exported: Exported, trial: Trial) -> Signature:
         return describe_program(exported.program, trial.signature, trial.output_names)
     example = trial.ran[0].outputs
     runs = [ran.observed for ran in trial.ran]
-    return describe_runs(trial.signature, trial.output_names, example, runs)
+    lines = exported.error.details if exported.error is not None else ()
+    return describe_runs(trial.signature, trial.output_names, example, runs, lines)
 
 
 def save_program(

@@ -14,6 +14,7 @@ from edgeconv.signature import Layout, Signature, TensorSpec
 from edgeconv.validation.shapes import Observed, infer_shape
 from edgeconv_converters.torch_export.arrays import dtype_of
 from edgeconv_converters.torch_export.images import find_layouts, user_outputs
+from edgeconv_converters.torch_export.value_reads import value_lines
 
 __all__ = ["describe_program", "describe_runs"]
 
@@ -37,7 +38,7 @@ def describe_program(
                 f"the shape of output '{name}' cannot be written down",
                 why=error.why,
                 hint=error.hint,
-                details=[error.message],
+                details=value_lines(program, value.shape) or [error.message],
             ) from error
         outputs.append(TensorSpec(name=name, dtype=dtype_of(value), shape=shape))
     taken, given = find_layouts(program)
@@ -57,14 +58,22 @@ def describe_runs(
     output_names: Sequence[str],
     example: Sequence[Tensor],
     runs: Sequence[Observed],
+    lines: Sequence[str] = (),
 ) -> Signature:
     """Add the outputs, their shapes inferred from runs at several sizes, where there is no program to ask.
 
+    Args:
+        inputs: The signature so far.
+        output_names: In order.
+        example: The outputs of one run.
+        runs: Sizes in, shapes out, of all runs.
+        lines: Of the model, which kept it from being exported.
+
     Raises:
-        CaptureError: The sizes of an output follow no simple rule.
+        CaptureError: The shape of an output depends on values, or its sizes follow no simple rule.
     """
     outputs = tuple(
-        TensorSpec(name=name, dtype=dtype_of(tensor), shape=infer_shape(name, index, runs))
+        TensorSpec(name=name, dtype=dtype_of(tensor), shape=infer_shape(name, index, runs, lines))
         for index, (name, tensor) in enumerate(zip(output_names, example, strict=True))
     )
     return Signature(inputs=inputs.inputs, outputs=outputs, dims=inputs.dims)

@@ -26,6 +26,7 @@ __all__ = [
     "explain_violation",
     "is_violation",
     "model_lines",
+    "named_frames",
     "range_refusal",
     "script_refusal",
     "torch_dim_name",
@@ -205,10 +206,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _frames(error: BaseException) -> Iterator[Frame]:
     # PyTorch names the line in the message where the traceback no longer reaches it.
-    for match in re.finditer(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', str(error)):
-        yield match[1], int(match[2]), match[3].strip()
+    yield from named_frames(str(error))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         yield frame.filename, frame.lineno or 0, frame.line or ""
+
+
+def named_frames(text: str) -> Iterator[Frame]:
+    """The frames of the tracebacks that are written in a text, outermost first."""
+    for match in re.finditer(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', text):
+        yield match[1], int(match[2]), match[3].strip()
 
 
 def _first_paragraph(text: str) -> str:

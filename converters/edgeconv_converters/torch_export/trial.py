@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,7 +12,7 @@ from torch import Tensor, fx, nn
 from edgeconv.errors import CaptureError, InvalidInputError
 from edgeconv.formats.handler import Array
 from edgeconv.signature import Dim, Signature
-from edgeconv.validation.cases import Drawer, Drawn, choose_sizes
+from edgeconv.validation.cases import Drawer, Drawn, choose_sizes, vary_example
 from edgeconv.validation.samples import Samples
 from edgeconv.validation.shapes import Observed
 from edgeconv_converters.torch_export.arrays import tensor_from_array, to_array
@@ -23,6 +24,7 @@ __all__ = ["Ran", "Trial", "forward_failure", "run_once", "tolerance"]
 _NOISE_CASES = 2
 # A model that PyTorch refused to export may have branches: the more cases, the more of them are taken.
 _NOISE_CASES_WITHOUT_PROGRAM = 8
+_MAX_VARIATIONS = 64
 _MAX_MESSAGE_LINES = 4
 # Rounding differs where an operator is fused or split; a wrong program differs by far more than this.
 _STEPS_OF_ROUNDING = 1000.0
@@ -88,17 +90,51 @@ class Trial:
         self.ran.append(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
 
     def run_noise(self) -> None:
-        """Random inputs of the example's sizes; those that the model fails on are left out."""
+        """Random inputs of the example's sizes; those that the model fails on are left out.
+
+        The example is varied as well where no random inputs run, and where there is no program: nothing else would show
+        that the values of an input decide about the shape of an output.
+
+        Raises:
+            CaptureError: The program does not take, or computes wrongly, what the model takes.
+        """
         example = self.ran[0].drawn
         drawer = Drawer(self.signature.inputs, example.inputs, self.seed)
         count = _NOISE_CASES if self.program is not None else _NOISE_CASES_WITHOUT_PROGRAM
-        for number in range(count):
-            drawn = drawer.draw(f"noise_{number}", "noise", example.sizes, number)
+        drawn = [drawer.draw(f"noise_{n}", "noise", example.sizes, n) for n in range(count)]
+        failed = self._add_all(drawn)
+        if len(failed) == count:
+            self.notes.append(f"random inputs like the example do not run: {failed[0]}")
+        if self.program is None or len(failed) == count:
+            varied = islice(vary_example(example.inputs), _MAX_VARIATIONS)
+            self._add_all(
+                Drawn(name=f"varied_{n}", kind="noise", sizes=example.sizes, inputs=inputs)
+                for n, inputs in enumerate(varied)
+            )
+
+    def _add_all(self, cases: Iterable[Drawn]) -> list[RefusedError]:
+        """Run cases; returns the refusals of those that the model fails on."""
+        failed = []
+        for drawn in cases:
             try:
                 self._add(drawn)
             except RefusedError as error:
-                self.notes.append(f"random inputs like the example do not run: {error}")
-                return
+                failed.append(error)
+        return failed
+
+    def check_more_than_the_example_ran(self) -> None:
+        """Refuse a model of which nothing is known but what it does with one set of values.
+
+        Raises:
+            CaptureError: There is no program, which would hold for all values, and no other inputs ran.
+        """
+        if self.program is None and len(self.ran) == 1:
+            raise CaptureError(
+                "the model runs with nothing but its example inputs",
+                why="PyTorch cannot export it, and random inputs and variations of the example all fail: "
+                + "; ".join(self.notes),
+                hint="give real inputs with --samples FILE, more than one",
+            )
 
     def run_samples(self, samples: Samples, *, first: int = 0) -> None:
         """The user's own samples, which must run.
@@ -189,7 +225,10 @@ class Trial:
         try:
             computed = run(self.program, inputs, self.seed)
         except Exception as error:
-            raise RefusedError(_one_line(error)) from error
+            refused = RefusedError(_one_line(error))
+            if drawn.kind != "example" and drawn.sizes == self.signature.example_sizes():
+                raise _too_narrow(drawn, refused) from error
+            raise refused from error
         wrong = [
             f"{name}: {distance:.3g} (allowed {tolerance(right):.3g})"
             for name, mine, right in zip(self.output_names, computed, outputs, strict=True)
@@ -206,6 +245,14 @@ class Trial:
     def _arrays(self, inputs: Sequence[Tensor]) -> dict[str, Array]:
         specs = self.signature.inputs
         return {spec.name: to_array(t) for spec, t in zip(specs, inputs, strict=True)}
+
+
+def _too_narrow(drawn: Drawn, why: RefusedError) -> CaptureError:
+    return CaptureError(
+        f"the exported program does not take what the model takes, on {drawn.name}",
+        why=str(why),
+        hint="look for assumptions about the values of tensors in forward, e.g. torch._check",
+    )
 
 
 def tolerance(reference: Tensor) -> float:
