@@ -115,7 +115,8 @@ class Diagnosis:
             told, len(operators.names), self._versions(search.attempt)
         )
         reproduction.write_script(found.folder, found.error)
-        reproduction.write_facts(found.folder, found.error)
+        tool, is_bare = search.put_bare_call(reproduction, found)
+        reproduction.write_facts(found.folder, found.error, tool=tool, is_bare=is_bare)
         suffix = find_format(search.goal).suffix
         path = output.keep_reproduction(found.folder, f"{search.bench.request.name}{suffix}")
         return None if path is None else (path, reproduction.size)

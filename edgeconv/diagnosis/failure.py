@@ -9,7 +9,7 @@ from edgeconv.errors import EdgeconvError, FailureKind, OutputError, Unsupported
 from edgeconv.execute.records import Attempt, GoalOutcome
 from edgeconv.validation.verdict import Verdict
 
-__all__ = ["Failure", "failure_of", "named_operators", "reducible"]
+__all__ = ["Failure", "exception_of", "failure_of", "named_operators", "reducible"]
 
 # What is missing, slow or large says nothing about any part of the model.
 _ABOUT_THE_MODEL = (
@@ -68,14 +68,19 @@ def failure_of(attempt: Attempt) -> Failure | None:
     if attempt.result == "rejected" and attempt.verdict is not None:
         what = _describe(attempt.verdict)
         return Failure(result="rejected", code=error.code, kind=error.failure_kind, what=what)
-    exception = _EXCEPTION.match(error.why)
     return Failure(
         result=attempt.result,
         code=error.code,
         kind=error.failure_kind,
-        what=_DETAIL.sub("", f"{error.message}: {exception[1] if exception else ''}"),
+        what=_DETAIL.sub("", f"{error.message}: {exception_of(error)}"),
         operators=frozenset(named_operators(error)),
     )
+
+
+def exception_of(error: EdgeconvError) -> str:
+    """The exception that a tool raised, where the error says so; empty otherwise."""
+    found = _EXCEPTION.match(error.why)
+    return found[1] if found else ""
 
 
 def named_operators(error: EdgeconvError) -> list[str]:

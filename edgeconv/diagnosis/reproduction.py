@@ -11,11 +11,18 @@ from string import Template
 
 from edgeconv.errors import EdgeconvError, counted
 
-__all__ = ["MARK_NAME", "PROGRAM_NAME", "SCRIPT_NAME", "Reproduction", "source_of_script"]
+__all__ = [
+    "MARK_NAME",
+    "PROGRAM_NAME",
+    "SCRIPT_NAME",
+    "TEMPLATES",
+    "Reproduction",
+    "source_of_script",
+]
 
 PROGRAM_NAME, SCRIPT_NAME, MARK_NAME = "subgraph.pt2", "reproduce.py", "failure.json"
 _README_NAME = "README.md"
-_TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +58,32 @@ class Reproduction:
             file = Path(origin["folder"]) / f"{origin['module']}.py"
             if origin["folder"] and file.is_file():
                 shutil.copyfile(file, folder / file.name)
-        template = Template((_TEMPLATES / "reproduce.py.txt").read_text("utf-8"))
+        template = Template((TEMPLATES / "reproduce.py.txt").read_text("utf-8"))
         text = template.substitute(
-            model=self.model.replace("\\", "").replace('"', ""),
-            format=self.format,
-            route=repr(list(self.route)),
-            code=error.code,
-            modules=repr([o["module"] for o in self.origins if o["module"]]),
-            folders=repr([o["folder"] for o in self.origins if o["folder"]]),
+            self.words(), format=self.format, route=repr(list(self.route)), code=error.code
         )
         (folder / SCRIPT_NAME).write_text(text, "utf-8")
 
-    def write_facts(self, folder: Path, error: EdgeconvError) -> None:
-        """Write what it is about, for people and for programs."""
-        facts = {**asdict(self), "error": error.to_json()}
+    def words(self) -> dict[str, str]:
+        """What every script says of the part: its model, and what must be imported for it."""
+        return {
+            "model": self.model.replace("\\", "").replace('"', ""),
+            "modules": repr([o["module"] for o in self.origins if o["module"]]),
+            "folders": repr([o["folder"] for o in self.origins if o["folder"]]),
+        }
+
+    def write_facts(self, folder: Path, error: EdgeconvError, *, tool: str, is_bare: bool) -> None:
+        """Write what it is about, for people and for programs.
+
+        Args:
+            folder: Of the bug report.
+            error: The failure of the part.
+            tool: Somebody else's, which the last converter of the route calls; empty if there is none.
+            is_bare: Whether the script calls that tool itself.
+        """
+        facts = {**asdict(self), "error": error.to_json(), "tool": tool, "is_bare_call": is_bare}
         (folder / MARK_NAME).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-        template = Template((_TEMPLATES / "README.md.txt").read_text("utf-8"))
+        template = Template((TEMPLATES / "README.md.txt").read_text("utf-8"))
         text = template.substitute(
             model=self.model,
             format=self.format,
@@ -76,6 +93,7 @@ class Reproduction:
             operators=_list(self.operators),
             versions=_list([f"{name} {version}" for name, version in self.versions.items()]),
             script=SCRIPT_NAME,
+            call=_describe_call(tool, is_bare=is_bare),
             program=PROGRAM_NAME,
         )
         (folder / _README_NAME).write_text(text, "utf-8")
@@ -84,6 +102,14 @@ class Reproduction:
 def source_of_script(folder: Path, origins: Sequence[Mapping[str, str]]) -> str:
     """The model in `folder` as MODEL is written: the program, or a factory where operators must be defined first."""
     return f"{folder / SCRIPT_NAME}:create" if origins else str(folder / PROGRAM_NAME)
+
+
+def _describe_call(tool: str, *, is_bare: bool) -> str:
+    if is_bare:
+        return f"It calls {tool} itself: nothing of edgeconv is needed."
+    if tool:
+        return f"It calls edgeconv: a bare call of {tool} did not show the failure."
+    return "It calls edgeconv, whose own converter fails."
 
 
 def _indent(text: str) -> str:

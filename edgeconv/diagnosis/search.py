@@ -11,14 +11,17 @@ from typing import cast
 
 from edgeconv.diagnosis.failure import failure_of, named_operators
 from edgeconv.diagnosis.reproduction import PROGRAM_NAME, Reproduction, source_of_script
-from edgeconv.diagnosis.shrink import Part, Shrinker
+from edgeconv.diagnosis.shrink import OutOfTimeError, Part, Shrinker
 from edgeconv.diagnosis.trial import Bench
+from edgeconv.diagnosis.upstream import SAVEDMODEL_NAME, BareCall, needs_savedmodel, tool_of
 from edgeconv.errors import EdgeconvError
 from edgeconv.execute.capture import PROGRAM_NAME as CAPTURED_NAME
 from edgeconv.execute.capture import LiveModel
 from edgeconv.execute.records import Attempt
 from edgeconv.execute.runner import Lane, Task
 from edgeconv.plugin.job import Job, JobResult, Json
+from edgeconv.signature import Signature
+from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Found", "Operators", "Search"]
 
@@ -66,6 +69,7 @@ class Found:
     folder: Path
     operators: tuple[int, ...]
     error: EdgeconvError
+    verdict: Verdict | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,7 +153,12 @@ class Search:
         if tried is None or failure is None or wanted is None or not failure.is_like(wanted):
             return None
         kept = cast("list[int]", cut.details["operators"])
-        return Found(folder=bundle, operators=tuple(kept), error=cast("EdgeconvError", tried.error))
+        return Found(
+            folder=bundle,
+            operators=tuple(kept),
+            error=cast("EdgeconvError", tried.error),
+            verdict=tried.verdict if failure.result == "rejected" else None,
+        )
 
     def _ask(self, function: str, output: Path, options: dict[str, Json]) -> JobResult:
         def task_for(folder: Path, generation: int | None) -> Task:
@@ -164,6 +173,43 @@ class Search:
             )
 
         return JobResult.from_json(self.live.ask(self.lane, _TITLE, task_for).unwrap())
+
+    def put_bare_call(self, reproduction: Reproduction, found: Found) -> tuple[str, bool]:
+        """Have the script call the failing tool without edgeconv, if that shows the failure.
+
+        Returns:
+            The tool that fails, empty if it is edgeconv's own; and whether the script calls it without edgeconv.
+        """
+        route, taken = reproduction.route, None
+        tool = tool_of(route)
+        if not tool:
+            return "", False
+        try:
+            if needs_savedmodel(route):
+                taken = self._put_savedmodel(route, found)
+                if taken is None:
+                    return "", False  # what fails is before that tool
+            self.bench.clock.check()
+        except OutOfTimeError:
+            return tool, False
+        outputs = found.verdict.outputs if found.verdict is not None else ()
+        call = BareCall(
+            reproduction=reproduction,
+            error=found.error,
+            tolerances=[output.tolerance for output in outputs],
+            taken=taken,
+        )
+        return tool, call.put(found.folder, self.bench.clock.left_seconds)
+
+    def _put_savedmodel(self, route: tuple[str, ...], found: Found) -> Signature | None:
+        """Put what the earlier converters of the route make beside the program; None if they make nothing."""
+        model = source_of_script(found.folder, self.origins)
+        aside = self.folder / "savedmodel"
+        made = self.bench.convert(model, "savedmodel", route[:-1], aside)
+        if made is None or made.artifact is None:
+            return None
+        shutil.copytree(made.artifact.path, found.folder / SAVEDMODEL_NAME)
+        return made.artifact.signature
 
     def reproduction(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeconv.diagnosis.shrink import OutOfTimeError
 from edgeconv.errors import EdgeconvError
 from edgeconv.execute.executor import convert
-from edgeconv.execute.records import Attempt, Step, StepRecord
+from edgeconv.execute.records import Attempt, GoalOutcome, Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import Verifier
@@ -87,9 +87,19 @@ class Bench:
         Raises:
             OutOfTimeError: There is no time left, or it ran out meanwhile.
         """
+        result = self.convert(model, goal, route, folder)
+        if result is None or not result.attempts:
+            _logger.debug("%s: %s", model, result and result.error)
+            return None
+        return result.attempts[-1]
+
+    def convert(
+        self, model: str, goal: str, route: tuple[str, ...], folder: Path
+    ) -> GoalOutcome | None:
+        """As `attempt`; what became of the format, or None if the model cannot be read."""
         self.clock.check()
         store = folder / "store"
-        store.mkdir()
+        store.mkdir(parents=True)
         try:
             outcome = convert(
                 self._request(model, goal, route, folder / "out"),
@@ -105,9 +115,7 @@ class Bench:
             return None
         self.clock.check()  # a step that we ended ourselves has proved nothing
         (result,) = outcome.goals
-        if not result.attempts:
-            _logger.debug("%s: %s", model, result.error)
-        return result.attempts[-1] if result.attempts else None
+        return result
 
     def _request(
         self, model: str, goal: str, route: tuple[str, ...], out: Path
