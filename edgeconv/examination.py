@@ -6,6 +6,7 @@ afterwards captures it once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import digest_path, measure_size
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.artifact_inputs import complete_options
+from edgeconv.errors import CaptureError, EdgeconvError, InvalidInputError, UsageError
 from edgeconv.execute.capture import Capture, capture
 from edgeconv.execute.gate import Gate
 from edgeconv.execute.observation import observe
@@ -28,6 +30,7 @@ from edgeconv.execute.workspace import Workspace
 from edgeconv.formats import Format, find_format
 from edgeconv.inspection.facts import ModelFacts
 from edgeconv.plan.planner import Planner
+from edgeconv.plugin.job import Json
 from edgeconv.plugin.registry import Registry, is_installed, missing_dependency
 from edgeconv.settings import Settings, load_settings
 from edgeconv.store import Store
@@ -37,6 +40,7 @@ from edgeconv.version import edgeconv_version
 __all__ = ["Examination", "examine_file", "examine_model", "verify_artifact"]
 
 _ENTRY = "edgeconv.inspection.worker:inspect_file"
+_LOG = logging.getLogger(__name__)
 _MODULE, _PROGRAM, _GRAPH = "torch", "torch-export", "edge-graph"
 
 
@@ -127,6 +131,8 @@ def verify_artifact(
 ) -> Verdict:
     """Compare an artifact with its model, on this machine.
 
+    What is not said of the inputs of a factory's model is what the artifact says: dtypes, sizes, dims.
+
     Args:
         path: The artifact.
         known: Its format.
@@ -139,7 +145,8 @@ def verify_artifact(
     """
     _check_runtime(known)
     with _open_bench(request, listener, settings or load_settings()) as bench:
-        return bench.verify(Material(path=path, digest=digest_path(path)), known, bench.capture())
+        captured = bench.capture_for(path, known)
+        return bench.verify(Material(path=path, digest=digest_path(path)), known, captured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +156,25 @@ class _Bench:
     request: ConversionRequest
     steps: Steps
     planner: Planner
+
+    def capture_for(self, artifact: Path, known: Format) -> Capture:
+        """Capture the model with the inputs that an artifact tells of; as it was asked for where they do not fit it."""
+        source = cast("dict[str, Json]", self.request.capture_options.get("source") or {})
+        if self.request.captured is None and source.get("kind") == "factory":
+            signature = _inspect(
+                self.steps.runner,
+                artifact,
+                known.id,
+                with_graph=False,
+                timeout_seconds=self.request.timeout_seconds,
+            ).signature
+            for options in complete_options(self.request.capture_options, signature):
+                told = replace(self.request, capture_options=options)
+                try:
+                    return replace(self, request=told).capture()
+                except (InvalidInputError, CaptureError) as error:
+                    _LOG.info("the model does not take the inputs of the artifact: %s", error)
+        return self.capture()
 
     def capture(self) -> Capture:
         source = self.request.source_format

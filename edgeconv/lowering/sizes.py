@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import sympy
 import torch
@@ -29,6 +29,7 @@ from edgeconv.signature import Signature
 
 __all__ = ["TorchSize", "size_from_torch", "symbol_names", "user_placeholders"]
 
+_Rounding: TypeAlias = Literal["floor", "ceil"]
 TorchSize: TypeAlias = "int | torch.SymInt | sympy.Expr"
 
 
@@ -184,6 +185,9 @@ def _fold(
 
 # Factors whose products with sizes are exact in floating point, as those are that PyTorch computes with.
 _MAX_DENOMINATOR = 1 << 16
+# Of other factors, such as 1.3, the fraction that they stand for has to give the same sizes up to this one.
+_MAX_SCALED_DENOMINATOR = 1000
+_LARGEST_SCALED_SIZE = 1 << 16
 
 
 def _convert_floor(value: sympy.Basic, names: Mapping[str, str]) -> Size:
@@ -192,21 +196,23 @@ def _convert_floor(value: sympy.Basic, names: Mapping[str, str]) -> Size:
     A size is never negative, so both agree.
     """
     (inner,) = value.args
-    numerator, denominator = _fraction(inner, names)
+    numerator, denominator = _fraction(inner, names, "floor")
     return numerator // denominator
 
 
 def _convert_ceil(value: sympy.Basic, names: Mapping[str, str]) -> Size:
-    numerator, denominator = _fraction(value.args[0], names)
+    numerator, denominator = _fraction(value.args[0], names, "ceil")
     return -(-numerator // denominator)
 
 
-def _fraction(value: sympy.Basic, names: Mapping[str, str]) -> tuple[Size, Size]:
+def _fraction(
+    value: sympy.Basic, names: Mapping[str, str], rounding: _Rounding
+) -> tuple[Size, Size]:
     kind = type(value).__name__
     if kind == "ToFloat":
         return _convert(value.args[0], names), 1
     if kind in {"IntTrueDiv", "FloatTrueDiv"}:
-        parts = [_fraction(side, names) for side in value.args]
+        parts = [_fraction(side, names, rounding) for side in value.args]
         (top, below), (divisor, over) = parts
         return top * over, below * divisor
     if isinstance(value, sympy.Float):
@@ -217,10 +223,35 @@ def _fraction(value: sympy.Basic, names: Mapping[str, str]) -> tuple[Size, Size]
     if isinstance(value, sympy.Integer):
         return int(value), 1
     if kind == "Mul":
-        factors = [_fraction(side, names) for side in value.args]
+        factors = [_factor(side, names, rounding) for side in value.args]
         return product(top for top, _ in factors), product(below for _, below in factors)
     numerator, denominator = value.as_numer_denom()
     return _convert(sympy.expand(numerator), names), _convert(denominator, names)
+
+
+def _factor(value: sympy.Basic, names: Mapping[str, str], rounding: _Rounding) -> tuple[Size, Size]:
+    """As `_fraction`, of a factor of a product: here a number may stand for a fraction that gives the same sizes."""
+    if not isinstance(value, sympy.Float) or Fraction(float(value)).denominator <= _MAX_DENOMINATOR:
+        return _fraction(value, names, rounding)
+    scale = float(value)
+    near = Fraction(scale).limit_denominator(_MAX_SCALED_DENOMINATOR)
+    if not _scales_alike(scale, near, rounding):
+        raise ConversionError(
+            f"the size '{scale} * size' cannot be written down",
+            why=f"sizes are whole numbers, and no fraction gives all sizes that PyTorch gets with {scale}",
+            hint="scale by a fraction such as 0.5, 1.25 or 1.3, or give this dim one size",
+        )
+    return near.numerator, near.denominator
+
+
+def _scales_alike(scale: float, fraction: Fraction, rounding: _Rounding) -> bool:
+    """Whether every size times the number, in double precision, is rounded to what its product with the fraction is."""
+    sizes = torch.arange(_LARGEST_SCALED_SIZE)
+    scaled = sizes.double() * scale
+    if rounding == "ceil":
+        scaled, sizes = -scaled, -sizes
+    exact = torch.div(sizes * fraction.numerator, fraction.denominator, rounding_mode="floor")
+    return bool((scaled.floor() == exact).all())
 
 
 def _convert_identity(value: sympy.Basic, names: Mapping[str, str]) -> Size:

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +43,8 @@ def call_factory(source: ModelSource) -> FactoryResult:
         function = _find_function(source)
         _check_arguments(source, function)
         try:
-            result = function()
+            with _only_here():
+                result = function()
         except EdgeconvError:
             raise
         except BaseException as error:
@@ -53,6 +55,33 @@ def call_factory(source: ModelSource) -> FactoryResult:
                 hint="call it in Python to see the whole traceback, and mend it",
             ) from error
     return _read_result(source, result)
+
+
+@contextmanager
+def _only_here() -> Iterator[None]:
+    """End processes that the factory forked where they leave it: they would go on as this one, beside it.
+
+    A child that calls sys.exit ends with the status it asked for, as it does in Python.
+    """
+    process, status = os.getpid(), 0
+    try:
+        yield
+    except BaseException as error:
+        status = _exit_status(error)
+        if os.getpid() != process:
+            traceback.print_exc()
+        raise
+    finally:
+        if os.getpid() != process:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+
+def _exit_status(error: BaseException) -> int:
+    if not isinstance(error, SystemExit):
+        return 1
+    return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
 def _find_function(source: ModelSource) -> Callable[[], object]:

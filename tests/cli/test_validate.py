@@ -1,0 +1,100 @@
+"""`edgeconv validate` asks nothing that the artifact tells: names, dtypes, sizes, dims and layouts are read from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from edgeconv.cli.main import run
+from tests.cli.conftest import CommandLine
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("cli-validate"),
+    pytest.mark.usefixtures("warm"),
+]
+
+_NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image, steps):
+        return self.conv(image).relu() * steps.sum(1)[:, None, None, None]
+
+def build():
+    torch.manual_seed(SEED)
+    return Net()
+
+class Other(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+def other():
+    return Other(), (torch.rand(2, 3),)
+"""
+_INPUTS = ("--input", "image:float32[N=2,3,8,8]", "--input", "steps:int64[N=2,5]")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with net.py, and its model in all formats under `nchw` and as TFLite under `nhwc`."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "net.py").write_text(_NET.replace("SEED", "0"))
+    (folder / "trained.py").write_text(_NET.replace("SEED", "1"))
+    words = ["convert", f"{folder}/net.py:build", *_INPUTS, "--name", "net", "-q"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECONV_CACHE_DIR", str(folder / "cache"))
+        assert run([*words, "-o", str(folder / "nchw")]) == 0
+        turned = ["--layout", "nhwc", "--to", "tflite", "-o", str(folder / "nhwc")]
+        assert run([*words, *turned]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        "nchw/net.onnx",
+        "nchw/net.torchscript.pt",
+        "nchw/net.savedmodel",
+        "nchw/net.tflite",
+        "nhwc/net.tflite",
+    ],
+)
+def test_the_inputs_are_read_from_the_artifact(
+    edgeconv: CommandLine, made: Path, artifact: str
+) -> None:
+    words = ("validate", made / artifact, "--json", "-q", "--reference")
+    said = edgeconv(*words, f"{made}/net.py:build")
+    assert said.status == 0, said.err
+    sizes = cast("list[dict[str, int]]", said.data["sizes"])
+    assert {"N": 2} in sizes
+    assert (
+        len(sizes) > 1
+    )  # the dim is known to be one, and the artifact runs at other sizes as well
+    assert edgeconv(*words, f"{made}/trained.py:build").status == 6
+
+
+def test_what_the_user_says_counts_before_what_the_artifact_tells(
+    edgeconv: CommandLine, made: Path
+) -> None:
+    words = ("validate", made / "nchw/net.onnx", "--reference", f"{made}/net.py:build", "--json")
+    said = edgeconv(*words, "--input", "image:float32[N=3,3,8,8]")
+    assert said.status == 0, said.err
+    assert {"N": 3} in cast("list[dict[str, int]]", said.data["sizes"])
+
+
+def test_an_artifact_of_another_model_is_compared_with_the_models_own_example(
+    edgeconv: CommandLine, made: Path
+) -> None:
+    words = ("validate", made / "nchw/net.onnx", "--reference", f"{made}/net.py:other", "--json")
+    said = edgeconv(*words)
+    assert said.status == 6
+    assert said.data["problems"]
