@@ -284,7 +284,8 @@ def validate(
     """Compare an artifact with its model on this machine.
 
     Args:
-        artifact: From `convert`, or the path of a file or SavedModel folder.
+        artifact: From `convert`, or the path of a file or SavedModel folder. What is not said of the inputs of a factory is
+            read from it.
         reference: From `capture` or `load`, or what `load` takes.
         samples: Real inputs to compare on, besides random ones: see `capture`. The first 16 are used.
 

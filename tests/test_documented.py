@@ -77,6 +77,20 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "EDGECONV_CACHE_DIR": str(tmp_path / "cache")}
 
 
+def _run(folder: Path, *words: str) -> str:
+    """Run Python in a folder with a cache of its own; what it prints."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=_environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _commands() -> list[str]:
     """Every command line of the shell blocks, comments and continuations resolved."""
     text = "\n".join(_blocks("sh")).replace("\\\n", " ")
@@ -95,15 +109,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
         words = shlex.split(command)
         if words[0] != "edgeconv":
             continue
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            cwd=tmp_path,
-            env=_environment(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        _run(tmp_path, "-m", *words)
         ran.append(words[1])
     assert "convert" in ran
     assert {path.suffix for path in (tmp_path / "build").iterdir()} >= {".onnx", ".pt", ".tflite"}
@@ -134,15 +140,7 @@ def test_the_extras_that_the_readme_names_exist() -> None:
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     for block in _blocks("python"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error::DeprecationWarning:edgeconv", "-c", block],
-            cwd=tmp_path,
-            env=_environment(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        _run(tmp_path, "-W", "error::DeprecationWarning:edgeconv", "-c", block)
 
 
 @pytest.mark.integration
@@ -153,16 +151,8 @@ def test_the_page_of_the_python_interface_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "python-api.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) > 4
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)],  # they follow one another
-        cwd=tmp_path,
-        env=_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "bessel_j0" in done.stdout
+    said = _run(tmp_path, "-c", "\n".join(blocks))  # they follow one another
+    assert "bessel_j0" in said
     functions = [name for name in ec.__all__ if name.islower()]
     assert [
         name for name in functions if f"ec.{name}" not in page and name != "EdgeconvError"

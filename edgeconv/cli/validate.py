@@ -67,6 +67,7 @@ def validate(  # noqa: PLR0913 - one parameter for each option
     """Check that an artifact computes what its model computes.
 
     It passes when its error stays near the distance of the model in float32 and in float64.
+    What --input does not say of a factory's inputs is read from the artifact.
     """
     from edgeconv.cli.failure import tell_error
     from edgeconv.cli.progress import watch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,12 +60,43 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorScale:
-    """Where an error lies between the noise floor and the tolerance; places are percentages, logarithmic."""
+class ErrorMarks:
+    """Where an error lies between the noise floor and the tolerance, in percent of the scale."""
 
     error: float
     floor: float | None
     tolerance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorScale:
+    """One logarithmic scale for the errors of all formats, in whole decades.
+
+    Attributes:
+        low: Its left end, a power of ten.
+        high: Its right end.
+    """
+
+    low: int
+    high: int
+
+    @property
+    def ends(self) -> str:
+        """Both ends, for people."""
+        return f"1e{self.low:+03d} to 1e{self.high:+03d}"
+
+    def mark(self, output: OutputReport) -> ErrorMarks:
+        """Places of what is known of an output."""
+        return ErrorMarks(
+            error=100.0 if output.max_abs_error is None else self._place(output.max_abs_error),
+            floor=self._place(output.noise_floor) if output.noise_floor else None,
+            tolerance=self._place(output.tolerance) if output.tolerance else None,
+        )
+
+    def _place(self, value: float) -> float:
+        if value == 0:
+            return 0.0
+        return round(100 * (math.log10(value) - self.low) / (self.high - self.low), 2)
 
 
 def open_templates(folder: Path) -> Environment:
@@ -119,8 +150,8 @@ def _headline(report: Report) -> Headline:
     return Headline(tone="mixed" if delivered else "bad", text=text)
 
 
-def _error_scale(outputs: Iterable[OutputReport | None]) -> Callable[[OutputReport], ErrorScale]:
-    """Places on one logarithmic scale for all formats: it ends half a decade beyond the outermost marks."""
+def _error_scale(outputs: Iterable[OutputReport | None]) -> ErrorScale:
+    """A scale on which all errors, floors and tolerances have their place."""
     marks = [
         mark
         for item in outputs
@@ -128,21 +159,8 @@ def _error_scale(outputs: Iterable[OutputReport | None]) -> Callable[[OutputRepo
         for mark in (item.noise_floor, item.max_abs_error, item.tolerance)
         if mark
     ] or [1.0]
-    low, high = math.log10(min(marks)) - 0.5, math.log10(max(marks)) + 0.5
-
-    def place(value: float | None) -> float:
-        if value is None:
-            return 100.0
-        return 0.0 if value == 0 else round(100 * (math.log10(value) - low) / (high - low), 2)
-
-    def scale(output: OutputReport) -> ErrorScale:
-        return ErrorScale(
-            error=place(output.max_abs_error),
-            floor=place(output.noise_floor) if output.noise_floor else None,
-            tolerance=place(output.tolerance) if output.tolerance else None,
-        )
-
-    return scale
+    low = math.floor(math.log10(min(marks)))
+    return ErrorScale(low=low, high=max(math.ceil(math.log10(max(marks))), low + 1))
 
 
 def _span(report: Report) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -158,3 +160,18 @@ def test_warnings_of_steps_and_of_the_run_are_told_once(outcome: Outcome, facts:
         "the cache is on another filesystem",
         "torch-onnx: the constant folder left 3 nodes",
     ]
+
+
+def test_the_scale_of_errors_says_what_it_is(outcome: Outcome, facts: RunFacts) -> None:
+    """A mark at a third of a scale of three decades is one decade above its left end."""
+    page = _read(outcome, facts)
+    (low, high) = re.findall(
+        r"from left to right (1e[-+]\d+) to (1e[-+]\d+), logarithmic", page.text
+    )[0]
+    rows = format_rows(build_report(outcome, facts))
+    tolerances = [row.worst.tolerance for row in rows if row.worst and row.worst.tolerance]
+    places = [place["left"] / 100 for place in page.places("tolerance")]
+    decades = math.log10(float(high)) - math.log10(float(low))
+    read_off = [float(low) * 10 ** (place * decades) for place in places]
+    assert read_off == pytest.approx(tolerances, rel=1e-2)
+    assert all(0 <= place["left"] <= 100 for place in page.places("mark"))

@@ -25,11 +25,13 @@ def slice_tensor(
     step: int = 1,
 ) -> Tensor:
     axis = dim % x.rank
-    size = x.shape[axis]
+    return b.slice(x, axis, *slice_bounds(x.shape[axis], start, end), step)
+
+
+def slice_bounds(size: Size, start: Size | None, end: Size | None) -> tuple[Size, Size]:
+    """Where a slice of an axis begins and ends, which is not before it begins."""
     begin = bound(0 if start is None else start, size)
-    return b.slice(
-        x, axis, begin, maximum_of(begin, bound(FAR if end is None else end, size)), step
-    )
+    return begin, maximum_of(begin, bound(FAR if end is None else end, size))
 
 
 def bound(position: Size, size: Size) -> Size:

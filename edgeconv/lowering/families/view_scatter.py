@@ -11,7 +11,7 @@ from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.indexing import diagonal_places, strided_places
 from edgeconv.lowering.families.scatter import put_at
-from edgeconv.lowering.families.slicing import FAR, bound
+from edgeconv.lowering.families.slicing import slice_bounds
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
@@ -57,9 +57,7 @@ def slice_scatter(
     step: int = 1,
 ) -> Tensor:
     axis = dim % x.rank
-    size = x.shape[axis]
-    begin = bound(0 if start is None else start, size)
-    stop = bound(FAR if end is None else end, size)
+    begin, stop = slice_bounds(x.shape[axis], start, end)
     if step != 1:
         return _put_every(b, x, b.cast(source, x.dtype), axis, (begin, stop, step))
     shape = (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :])
