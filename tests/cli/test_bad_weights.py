@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import numpy as np
@@ -156,6 +158,20 @@ def test_weights_that_would_run_code(refused: Refusals, model: str, tmp_path: Pa
     torch.save({"fc.weight": Stranger()}, tmp_path / "w.pt")
     texts = ["would run code", "Stranger", "--trust"]
     refused.convert(model, "--weights", tmp_path / "w.pt", code="unsafe", status=9, texts=texts)
+
+
+def test_trusted_weights_of_a_class_that_is_not_there(
+    refused: Refusals, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `torch.save(model)` writes names the script that defined the class."""
+    script = ModuleType("training_script")
+    gone = type("Gone", (torch.nn.Module,), {"__module__": script.__name__})
+    monkeypatch.setattr(script, "Gone", gone, raising=False)
+    monkeypatch.setitem(sys.modules, script.__name__, script)
+    torch.save(gone(), tmp_path / "w.pt")
+    texts = ["need code that is not there", "save the state_dict there"]
+    words = (model, "--weights", tmp_path / "w.pt", "--trust")
+    refused.convert(*words, code="invalid-input", status=2, texts=texts)
 
 
 SAMPLES = np.random.default_rng(0).random((5, 4), dtype=np.float32)

@@ -166,7 +166,14 @@ def _load(path: Path, *, weights_only: bool) -> object:
             details=list(dict.fromkeys(names))[:_MAX_SHOWN],
             hint=_HINT,
         ) from error
-    except (RuntimeError, ValueError, EOFError, KeyError, OSError, AttributeError) as error:
+    except (AttributeError, ImportError) as error:
+        raise InvalidInputError(
+            f"weights '{path}' need code that is not there",
+            why=str(error).strip().partition("\n")[0],
+            hint="a class that a script defined is found in that script alone: save the state_dict there, or call "
+            "edgeconv where the module that is named can be imported",
+        ) from error
+    except (RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
         raise _damaged(path, error) from error
 
 
