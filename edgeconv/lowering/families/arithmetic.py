@@ -205,8 +205,15 @@ def copysign(b: LoweringBuilder, x: Tensor, y: Operand) -> Tensor:
 
 @lower("aten.hypot")
 def hypot(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
-    squares = [b.op("MUL", t, t) for t in (b.cast(x, b.dtype), b.cast(y, b.dtype))]
-    return b.op("SQRT", b.op("ADD", *squares))
+    """The larger side times the root of 1 + the squared ratio, which cannot overflow; where there is none, the sum."""
+    sides = [b.op("ABS", b.cast(t, b.dtype)) for t in (x, y)]
+    longer, shorter = b.op("MAXIMUM", *sides), b.op("MINIMUM", *sides)
+    ratio = b.op("DIV", shorter, longer)
+    root = b.op("SQRT", b.op("ADD", b.op("MUL", ratio, ratio), b.scalar(1, b.dtype)))
+    is_long = b.op("GREATER", longer, b.scalar(0, b.dtype))
+    is_finite = b.op("LESS", longer, b.scalar(math.inf, b.dtype))
+    has_ratio = b.op("LOGICAL_AND", is_long, is_finite)
+    return b.op("SELECT_V2", has_ratio, b.op("MUL", longer, root), b.op("ADD", *sides))
 
 
 @lower("aten.addcmul")

@@ -96,8 +96,9 @@ def unbind(b: LoweringBuilder, x: Tensor, dim: int = 0) -> list[Tensor]:
 @lower("aten.unfold")
 def unfold(b: LoweringBuilder, x: Tensor, dim: int, size: int, step: int) -> Tensor:
     """Windows along an axis: their elements become a new last axis."""
-    axis = dim % max(x.rank, 1)
-    x = b.reshape(x, (1,)) if x.rank == 0 else x
+    if x.rank == 0:
+        return b.reshape(x, b.shape)
+    axis = dim % x.rank
     count = b.shape[axis]
     if isinstance(count, int):
         starts = b.constant(np.arange(count, dtype=np.int32)[:, None] * step)

@@ -8,7 +8,6 @@ from edgeconv.dims import Size, product
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.indexing import count_up, gather_along
-from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
 
@@ -185,7 +184,7 @@ def searchsorted(
 ) -> Tensor:
     """How many elements of the sequence come before each value."""
     if sorter is not None:
-        raise CannotLowerError("with a sorter")
+        sequence = gather_along(b, sequence, -1, sorter)
     return _count_before(b, sequence, values, is_right=right or side == "right")
 
 
