@@ -19,6 +19,9 @@ __all__ = ["DTYPES", "Sample", "Unit", "chosen_indices", "draw_samples", "find_u
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
 _SEED = 20240229
 
+# Of vectors that are determined up to their sign the database itself says what of them can be compared.
+_UP_TO_SIGN = ("linalg.eig", "linalg.eigh", "linalg.svd", "svd")
+
 Unit: TypeAlias = tuple[str, str]
 """Name of an operator, variant included, and a dtype."""
 
@@ -81,7 +84,8 @@ def _make_sample(op: OpInfo, index: int, sample: SampleInput) -> Sample:
             leaf if slot is None else values[slot] for leaf, slot in zip(leaves, slots, strict=True)
         ]
         first, args, kwargs = pytree.tree_unflatten(filled, tree)
-        return op(first, *args, **kwargs)
+        result = op(first, *args, **kwargs)
+        return sample.output_process_fn_grad(result) if op.full_name in _UP_TO_SIGN else result
 
     inputs = tuple(_as_real(tensor.detach()) for tensor in tensors)
     return Sample(index, _Call(call), inputs)

@@ -15,6 +15,7 @@ from tests.lowering import (
     elementary_cases,
     indexing_cases,
     integer_cases,
+    matrix_cases,
     program_cases,
     spatial_cases,
 )
@@ -32,6 +33,7 @@ _FAMILIES = (
     elementary_cases,
     indexing_cases,
     integer_cases,
+    matrix_cases,
     program_cases,
     spatial_cases,
 )

@@ -20,6 +20,7 @@ from edgeconv.lowering.families import (
     indexing,
     linear,
     normalization,
+    orthogonal,
     pool_places,
     pooling,
     powers,
@@ -34,9 +35,12 @@ from edgeconv.lowering.families import (
     slicing,
     sorting,
     special,
+    spectral,
     spectrum,
+    systems,
     transcendental,
     transposed,
+    triangular,
     view_scatter,
 )
 from edgeconv.lowering.registry import LoweringRegistry
@@ -64,6 +68,7 @@ def built_in_registry() -> LoweringRegistry:
             indexing,
             linear,
             normalization,
+            orthogonal,
             pool_places,
             pooling,
             powers,
@@ -78,9 +83,12 @@ def built_in_registry() -> LoweringRegistry:
             slicing,
             sorting,
             special,
+            spectral,
             spectrum,
+            systems,
             transcendental,
             transposed,
+            triangular,
             view_scatter,
         )
     )
