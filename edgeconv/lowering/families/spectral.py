@@ -106,6 +106,8 @@ def _turn_symmetric(
     shared = b.reduce("SUM", b.op("MUL", pairs, x), [2], keep_dims=False)
     rotation = _rotation(b, pairs, own, partner, shared)
     x = b.op("BATCH_MATMUL", transposed(b, rotation), b.op("BATCH_MATMUL", x, rotation))
+    # Rounding would make the two halves differ, and the next rotation no rotation.
+    x = b.op("MUL", b.op("ADD", x, transposed(b, x)), b.scalar(0.5, x.dtype))
     return [x, b.op("BATCH_MATMUL", vectors, rotation)]
 
 
