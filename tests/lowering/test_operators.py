@@ -18,6 +18,7 @@ from tests.lowering import (
     matrix_cases,
     program_cases,
     spatial_cases,
+    special_cases,
 )
 from tests.lowering.case import Case
 from tests.lowering.runtimes import assert_case, lower_case
@@ -36,6 +37,7 @@ _FAMILIES = (
     matrix_cases,
     program_cases,
     spatial_cases,
+    special_cases,
 )
 CASES = [case for family in _FAMILIES for case in family.CASES]
 

@@ -9,6 +9,7 @@ from edgeconv.lowering.families import (
     adaptive,
     arithmetic,
     attention,
+    bessel,
     bits,
     comparison,
     complex_numbers,
@@ -17,10 +18,13 @@ from edgeconv.lowering.families import (
     distance,
     einsum,
     embedding,
+    float_parts,
+    incomplete_gamma,
     indexing,
     linear,
     normalization,
     orthogonal,
+    orthogonal_polynomials,
     pool_places,
     pooling,
     powers,
@@ -42,6 +46,7 @@ from edgeconv.lowering.families import (
     transposed,
     triangular,
     view_scatter,
+    zeta,
 )
 from edgeconv.lowering.registry import LoweringRegistry
 
@@ -57,6 +62,7 @@ def built_in_registry() -> LoweringRegistry:
             adaptive,
             arithmetic,
             attention,
+            bessel,
             bits,
             comparison,
             complex_numbers,
@@ -65,10 +71,13 @@ def built_in_registry() -> LoweringRegistry:
             distance,
             einsum,
             embedding,
+            float_parts,
+            incomplete_gamma,
             indexing,
             linear,
             normalization,
             orthogonal,
+            orthogonal_polynomials,
             pool_places,
             pooling,
             powers,
@@ -90,5 +99,6 @@ def built_in_registry() -> LoweringRegistry:
             transposed,
             triangular,
             view_scatter,
+            zeta,
         )
     )

@@ -26,8 +26,11 @@ def _number(b: LoweringBuilder, value: float) -> Tensor:
 
 @lower("aten.lgamma", "aten.special_gammaln")
 def lgamma(b: LoweringBuilder, x: Tensor) -> Tensor:
+    return log_gamma_of(b, b.cast(x, b.dtype))
+
+
+def log_gamma_of(b: LoweringBuilder, x: Tensor) -> Tensor:
     """Below 1/2 by reflection: log(pi / |sin(pi x)|) minus the value at 1 - x."""
-    x = b.cast(x, b.dtype)
     is_low = b.op("LESS", x, _number(b, 0.5))
     mirrored = b.op("SUB", _number(b, 1), x)
     right = _log_gamma_right(b, b.op("SELECT_V2", is_low, mirrored, x))
@@ -60,8 +63,11 @@ _DIGAMMA = (-1 / 252, 1 / 120, -1 / 12, 0.0)
 
 @lower("aten.digamma", "aten.special_psi", "aten.special_digamma")
 def digamma(b: LoweringBuilder, x: Tensor) -> Tensor:
+    return digamma_of(b, b.cast(x, b.dtype))
+
+
+def digamma_of(b: LoweringBuilder, x: Tensor) -> Tensor:
     """Raised by the recurrence to where the asymptotic series holds (6.3.5, 6.3.18); below 1/2 by reflection (6.3.7)."""
-    x = b.cast(x, b.dtype)
     is_low = b.op("LESS", x, _number(b, 0.5))
     z = b.op("SELECT_V2", is_low, b.op("SUB", _number(b, 1), x), x)
     y = b.op("ADD", z, _number(b, _STEPS_TO_ASYMPTOTE))
