@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+from benchmarks.opinfo.formats import FORMATS
 from benchmarks.opinfo.pool import run_units
 from benchmarks.opinfo.rows import Result
 from benchmarks.opinfo.samples import Unit, find_units
@@ -43,6 +44,7 @@ def main() -> None:
             "operator": unit[0],
             "dtype": unit[1],
             "most": arguments.samples,
+            "formats": [*FORMATS],
             **result.to_json(),
         }
         with arguments.rows.open("a") as stream:
@@ -55,12 +57,14 @@ def main() -> None:
 
 
 def _read_rows(path: Path, samples: int) -> dict[Unit, Result]:
-    """What an earlier run with as many samples has judged."""
+    """What an earlier run with as many samples has judged in the same formats."""
     if not path.exists():
         return {}
     records = [json.loads(line) for line in path.read_text().splitlines()]
     return {
-        (r["operator"], r["dtype"]): Result.from_json(r) for r in records if r["most"] == samples
+        (r["operator"], r["dtype"]): Result.from_json(r)
+        for r in records
+        if (r["most"], r["formats"]) == (samples, [*FORMATS])
     }
 
 

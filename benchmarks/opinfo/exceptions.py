@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.opinfo.formats import FORMATS
 from benchmarks.opinfo.samples import Unit
 
 __all__ = ["Exemption", "Witness", "find_exemption", "read_exemptions"]
@@ -49,7 +50,7 @@ def read_exemptions(path: Path = _FILE) -> list[Exemption]:
         Exemption(
             reason=entry["reason"],
             says=entry["says"],
-            formats=tuple(entry.get("formats", ("savedmodel", "tflite"))),
+            formats=tuple(entry.get("formats", FORMATS)),
             witnesses={name: _witness(name, text) for name, text in entry["operators"].items()},
         )
         for entry in tomllib.loads(path.read_text())["exceptions"]

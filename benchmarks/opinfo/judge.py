@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.opinfo.compare import find_difference
+from benchmarks.opinfo.formats import FORMATS
 from benchmarks.opinfo.program import core_class, export_sample, is_random
-from benchmarks.opinfo.rows import FORMATS, Row
+from benchmarks.opinfo.rows import Row
 from benchmarks.opinfo.samples import Sample
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats import load_handler
@@ -125,15 +126,7 @@ def _lower(
 
 
 def _run(format_id: str, graph: Graph, job: Job, inputs: tuple[Tensor, ...]) -> _Arrays:
-    if format_id == "tflite":
-        from edgeconv_converters.edge_graph_tflite.worker import write_graph_as_tflite
-
-        write_graph_as_tflite(graph, job)
-        _check_builtin(job.output)
-    else:
-        from edgeconv_converters.edge_graph_savedmodel.worker import write_graph_as_savedmodel
-
-        write_graph_as_savedmodel(graph, job)
+    FORMATS[format_id].write(graph, job)
     with ExitStack() as stack:
         session = stack.enter_context(load_handler(format_id).open(job.output))
         arrays = {f"in_{i}": _array(tensor) for i, tensor in enumerate(inputs)}
@@ -141,22 +134,6 @@ def _run(format_id: str, graph: Graph, job: Job, inputs: tuple[Tensor, ...]) -> 
         signature = job.signature
         assert signature is not None
         return [np.asarray(outputs[spec.name]) for spec in signature.outputs]
-
-
-def _check_builtin(path: Path) -> None:
-    """Refuse a file that needs more than TFLite's own operators.
-
-    Raises:
-        ValueError: It does.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
-    custom = schema.BuiltinOperator.CUSTOM
-    for index in range(model.OperatorCodesLength()):
-        code = model.OperatorCodes(index)
-        if code.BuiltinCode() == custom or code.CustomCode():
-            raise ValueError(f"the custom operator {code.CustomCode()!r} was written")
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import IO, TypeAlias
 
-from benchmarks.opinfo.rows import FORMATS, Result, Row
+from benchmarks.opinfo.formats import FORMATS
+from benchmarks.opinfo.rows import Result, Row
 from benchmarks.opinfo.samples import Unit
 
 __all__ = ["run_units"]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-__all__ = ["FORMATS", "Result", "Row"]
-
-FORMATS = ("savedmodel", "tflite")
+__all__ = ["Result", "Row"]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.opinfo.exceptions import Exemption, find_exemption, read_exemptions
-from benchmarks.opinfo.rows import FORMATS, Result, Row
+from benchmarks.opinfo.formats import FORMATS
+from benchmarks.opinfo.rows import Result, Row
 from benchmarks.opinfo.samples import Unit
 
 __all__ = ["describe", "write_results"]
@@ -66,20 +67,21 @@ def _headline(results: Mapping[Unit, Result], samples: int) -> str:
 
 
 def _figures(results: Mapping[Unit, Result]) -> list[str]:
-    lines = [
-        "| samples | captured | SavedModel | TFLite | operators | all of SavedModel | all of TFLite |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    titles = [format_.title for format_ in FORMATS.values()]
+    heads = ["captured", *titles, "operators", *(f"all in {title}" for title in titles)]
+    lines = [f"| samples | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
     for title, belongs in _CLASSES.items():
         by_operator: dict[str, list[Row]] = {}
         for (operator, _), result in results.items():
             by_operator.setdefault(operator, []).extend(filter(belongs, result.captured))
         groups = [rows for rows in by_operator.values() if rows]
         rows = [row for group in groups for row in group]
-        whole = [sum(_passed(g, name) == len(g) for g in groups) for name in FORMATS]
+        whole = [
+            _share(sum(_passed(g, name) == len(g) for g in groups), len(groups)) for name in FORMATS
+        ]
         cells = [_share(_passed(rows, name), len(rows)) for name in FORMATS]
         lines.append(
-            f"| {title} | {len(rows)} | {' | '.join(cells)} | {len(groups)} | {whole[0]} | {whole[1]} |"
+            f"| {title} | {len(rows)} | {' | '.join(cells)} | {len(groups)} | {' | '.join(whole)} |"
         )
     return lines
 

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 from tests.lowering import (
     cases,
     conformance_cases,
+    counting_cases,
     elementary_cases,
     indexing_cases,
     integer_cases,
@@ -31,6 +32,7 @@ pytestmark = [
 _FAMILIES = (
     cases,
     conformance_cases,
+    counting_cases,
     elementary_cases,
     indexing_cases,
     integer_cases,

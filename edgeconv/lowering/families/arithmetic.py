@@ -213,7 +213,13 @@ def hypot(b: LoweringBuilder, x: Tensor, y: Tensor) -> Tensor:
     is_long = b.op("GREATER", longer, b.scalar(0, b.dtype))
     is_finite = b.op("LESS", longer, b.scalar(math.inf, b.dtype))
     has_ratio = b.op("LOGICAL_AND", is_long, is_finite)
-    return b.op("SELECT_V2", has_ratio, b.op("MUL", longer, root), b.op("ADD", *sides))
+    total = b.op("ADD", *sides)
+    value = b.op("SELECT_V2", has_ratio, b.op("MUL", longer, root), total)
+    value = b.op("SELECT_V2", b.op("EQUAL", total, total), value, total)  # kernels may lose NaN
+    infinite = b.scalar(math.inf, b.dtype)
+    for side in sides:  # an infinite side is longer than one that is no number
+        value = b.op("SELECT_V2", b.op("EQUAL", side, infinite), infinite, value)
+    return value
 
 
 @lower("aten.addcmul")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.reduction import p_norm
+from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 
@@ -17,3 +20,15 @@ def cdist(
     rows = b.reshape(y, (*y.shape[:-2], 1, *y.shape[-2:]))
     difference = b.op("SUB", columns, rows)
     return p_norm(b, difference, p, [difference.rank - 1], keep_dims=False)
+
+
+@lower("aten._pdist_forward")
+def pdist(b: LoweringBuilder, x: Tensor, p: float = 2) -> Tensor:
+    """Every row against those after it."""
+    count = x.shape[0]
+    if not isinstance(count, int):
+        raise CannotLowerError("of a dynamic number of rows")
+    first, second = (
+        b.op("GATHER", x, b.constant(index.astype(np.int32))) for index in np.triu_indices(count, 1)
+    )
+    return p_norm(b, b.op("SUB", first, second), p, [1], keep_dims=False)

@@ -125,13 +125,13 @@ def take_along_dim(
 ) -> Tensor:
     if dim is None:
         flat = [b.reshape(t, (product(t.shape),)) for t in (x, indices)]
-        return gather_along(b, flat[0], 0, flat[1])
+        return gather_along(b, flat[0], 0, _count_from_front(b, flat[1], flat[0].shape[0]))
     axis = dim % x.rank
     common = broadcast_shapes(*((*t.shape[:axis], 1, *t.shape[axis + 1 :]) for t in (x, indices)))
     whole = [
         b.broadcast(t, (*common[:axis], t.shape[axis], *common[axis + 1 :])) for t in (x, indices)
     ]
-    return gather_along(b, whole[0], dim, whole[1])
+    return gather_along(b, whole[0], dim, _count_from_front(b, whole[1], x.shape[axis]))
 
 
 @lower("aten.take")

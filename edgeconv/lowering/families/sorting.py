@@ -171,11 +171,11 @@ def _nth(b: LoweringBuilder, x: Tensor, k: Size, dim: int) -> list[Tensor]:
     return [b.reshape(t, shape) for t, (_, shape) in zip(last, b.results, strict=True)]
 
 
-@lower("aten.searchsorted.Tensor")
+@lower("aten.searchsorted")
 def searchsorted(
     b: LoweringBuilder,
     sequence: Tensor,
-    values: Tensor,
+    values: Tensor | float,
     *,
     out_int32: bool = False,
     right: bool = False,
@@ -185,6 +185,9 @@ def searchsorted(
     """How many elements of the sequence come before each value."""
     if sorter is not None:
         sequence = gather_along(b, sequence, -1, sorter)
+    if not isinstance(values, Tensor):
+        is_fraction = isinstance(values, float) and not sequence.dtype.is_floating
+        values = b.scalar(values, DType.FLOAT32 if is_fraction else sequence.dtype)
     return _count_before(b, sequence, values, is_right=right or side == "right")
 
 
