@@ -57,7 +57,7 @@ latency: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
 	$(BIN)/python -m benchmarks.latency $(ZOO) $(ANEW)
 
-# PyTorch's own OpInfo samples through both of our writers; goes on where it was stopped.
+# PyTorch's own OpInfo samples through all of our writers; goes on where it was stopped.
 opinfo: $(READY)
 	$(BIN)/python -m benchmarks.opinfo
 

@@ -1,8 +1,9 @@
-"""PyTorch's OpInfo database through both of edgeconv's writers: how many operators and samples compute the same.
+"""PyTorch's OpInfo database through all of edgeconv's writers: how many operators and samples compute the same.
 
 `python -m benchmarks.opinfo [PREFIX...]`: only operators whose names begin with a prefix are judged, all without one.
 Of each operator and dtype up to `--samples` samples are judged, spread evenly over all it has (0: all). Goes on where
-an earlier run was stopped (`--anew` starts again), and writes `benchmarks/results/opinfo.json` and `opinfo.md`.
+an earlier run was stopped (`--anew` starts again), and writes `benchmarks/results/opinfo.json` and
+`opinfo.md` where it has judged all operators.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from benchmarks.opinfo.formats import FORMATS
 from benchmarks.opinfo.pool import run_units
 from benchmarks.opinfo.rows import Result
 from benchmarks.opinfo.samples import Unit, find_units
-from benchmarks.opinfo.tally import describe, write_results
+from benchmarks.opinfo.tally import describe, draw_tables, write_results
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -53,7 +54,10 @@ def main() -> None:
 
     run_units(waiting, workers=arguments.workers, most=arguments.samples, keep=keep)
     done = {unit: known[unit] for unit in wanted}
-    print(write_results(done, _RESULTS, samples=arguments.samples))
+    if arguments.prefixes:  # the results that are kept are those of all operators
+        print(draw_tables(done, samples=arguments.samples))
+    else:
+        print(write_results(done, _RESULTS, samples=arguments.samples))
 
 
 def _read_rows(path: Path, samples: int) -> dict[Unit, Result]:

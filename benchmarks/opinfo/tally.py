@@ -12,12 +12,13 @@ from benchmarks.opinfo.formats import FORMATS
 from benchmarks.opinfo.rows import Result, Row
 from benchmarks.opinfo.samples import Unit
 
-__all__ = ["describe", "write_results"]
+__all__ = ["describe", "draw_tables", "write_results"]
 
 # Which samples a line of the table counts.
 _CLASSES: Mapping[str, Callable[[Row], bool]] = {
     "Core ATen, as exported": lambda row: row.core == "exported",
     "Core ATen, once decomposed": lambda row: row.core != "",
+    "outside Core ATen": lambda row: row.core == "",
     "all operators": lambda _: True,
 }
 
@@ -37,8 +38,17 @@ def write_results(results: Mapping[Unit, Result], folder: Path, *, samples: int)
     Returns:
         The tables for people.
     """
+    text = draw_tables(results, samples=samples)
+    (folder / "opinfo.md").write_text(text + "\n")
+    data = {f"{operator} {dtype}": _summary(r) for (operator, dtype), r in results.items()}
+    (folder / "opinfo.json").write_text(json.dumps(data, indent=0) + "\n")
+    return text
+
+
+def draw_tables(results: Mapping[Unit, Result], *, samples: int) -> str:
+    """The tables for people."""
     exemptions = read_exemptions()
-    text = "\n".join(
+    return "\n".join(
         [
             _headline(results, samples),
             "",
@@ -49,10 +59,6 @@ def write_results(results: Mapping[Unit, Result], folder: Path, *, samples: int)
             *_unexplained(results, exemptions),
         ]
     )
-    (folder / "opinfo.md").write_text(text + "\n")
-    data = {f"{operator} {dtype}": _summary(r) for (operator, dtype), r in results.items()}
-    (folder / "opinfo.json").write_text(json.dumps(data, indent=0) + "\n")
-    return text
 
 
 def _headline(results: Mapping[Unit, Result], samples: int) -> str:

@@ -20,12 +20,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm", "evil")]
 
 NET = """
 import ctypes, torch
-class Angles(torch.nn.Module):
-    def forward(self, x): return torch.linalg.eigvalsh(x)
+class Factor(torch.nn.Module):
+    def forward(self, x): return torch.linalg.ldl_factor(x).LD
 class Fixed(torch.nn.Module):
     def forward(self, x): return x.reshape(2, 12)
 def build(): return torch.nn.Linear(4, 3), (torch.rand(2, 4),)
-def angles(): return Angles(), (torch.rand(2, 3, 3),)
+def factor(): return Factor(), (torch.rand(2, 3, 3),)
 def fixed(): return Fixed(), (torch.rand(2, 3, 4),)
 def dies(): ctypes.string_at(0)
 """
@@ -86,7 +86,7 @@ HOW: dict[str, Callable[[Desk], Said]] = {
     ),
     "capture": lambda desk: desk.convert("fixed", "--input", "x:float32[N=2,3,4]"),
     "unsupported-operators": lambda desk: desk.convert(
-        "angles", "--via", "edge-tflite", "--avoid", "litert-torch"
+        "factor", "--via", "edge-tflite", "--avoid", "litert-torch"
     ),
     "step": lambda desk: desk.convert("dies"),
     "validation": lambda desk: desk.convert("build", "--via", "evil-print_noise"),
