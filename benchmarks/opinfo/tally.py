@@ -131,12 +131,12 @@ def _unexplained(results: Mapping[Unit, Result], exemptions: Sequence[Exemption]
         for (operator, _), _, format_id, failure in _failures(results)
         if (found := find_exemption(exemptions, operator, format_id, failure)) is not None
     }
-    judged = {operator for operator, _ in results}
+    judged = {(unit, row.index) for unit, result in results.items() for row in result.captured}
     stale = [
         f"- the exception of {operator} is not needed: {exemption.reason}"
         for exemption in exemptions
-        for operator in exemption.witnesses
-        if operator in judged and (id(exemption), operator) not in needed
+        for operator, witness in exemption.witnesses.items()
+        if (witness.unit, witness.index) in judged and (id(exemption), operator) not in needed
     ]
     return lines + stale
 
