@@ -73,6 +73,9 @@ CASES = [
     case("incomplete gamma", lambda a, x: (gammainc(a, x), gammaincc(a, x)), SHAPES, PLACES),
     case("mantissas and exponents", torch.frexp,
          torch.tensor([0.0, 1.0, -3.5, 1e30, 2e-30, math.inf, -math.inf])),
-    case("neighbours", torch.nextafter, torch.tensor([0.0, 1.0, -1.0, 1.0, 5.0, 0.0]),
-         torch.tensor([1.0, 2.0, 0.0, -math.inf, 5.0, -1.0])),
+    case("neighbours", lambda x, y: (torch.nextafter(x, y), torch.nextafter(x, y) == x, torch.nextafter(x, y) > x),
+         torch.tensor([1.0, -1.0, 1.0, 5.0, 1e-37, -3.7]), torch.tensor([2.0, 0.0, -math.inf, 5.0, 0.0, -9.0])),
+    case("neighbours of 0", torch.nextafter, torch.zeros(3), torch.tensor([1.0, -1.0, 0.0])),
+    case("neighbours of the largest numbers", torch.nextafter, torch.tensor([3.4028234663852886e38, math.inf, 2e38]),
+         torch.tensor([math.inf, 0.0, -1.0])),
 ]  # fmt: skip
