@@ -1,4 +1,4 @@
-"""The formats that samples are judged in: another one is a line of `FORMATS` and the function that writes it."""
+"""The formats that samples are judged in: another one is a line of `FORMATS` and the functions that lower and write it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.export import ExportedProgram
+
 from edgeconv.graph import Graph
+from edgeconv.lowering.program import lower_program
+from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
+from edgeconv.signature import Signature
 
 __all__ = ["FORMATS", "Format"]
 
@@ -18,11 +23,19 @@ class Format:
 
     Attributes:
         title: Of its column.
+        lower: Makes the graph that the writer takes of a program.
         write: Writes a graph to the job's output, and refuses what may not be delivered.
     """
 
     title: str
+    lower: Callable[[ExportedProgram, Signature], Graph]
     write: Callable[[Graph, Job], None]
+
+
+def _lower_optimized(program: ExportedProgram, signature: Signature) -> Graph:
+    graph = lower_program(program, signature, name="sample")
+    run_passes(graph, should_check=True)
+    return graph
 
 
 def _write_savedmodel(graph: Graph, job: Job) -> None:
@@ -56,6 +69,6 @@ def _check_builtin(path: Path) -> None:
 
 # By the id under which edgeconv reads and runs what was written.
 FORMATS: dict[str, Format] = {
-    "savedmodel": Format("SavedModel", _write_savedmodel),
-    "tflite": Format("TFLite", _write_tflite),
+    "savedmodel": Format("SavedModel", _lower_optimized, _write_savedmodel),
+    "tflite": Format("TFLite", _lower_optimized, _write_tflite),
 }

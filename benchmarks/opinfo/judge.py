@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.opinfo.compare import find_difference
-from benchmarks.opinfo.formats import FORMATS
+from benchmarks.opinfo.formats import FORMATS, Format
 from benchmarks.opinfo.program import core_class, export_sample, is_random
 from benchmarks.opinfo.rows import Row
 from benchmarks.opinfo.samples import Sample
@@ -21,8 +21,6 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.formats import load_handler
 from edgeconv.graph import Graph
 from edgeconv.graph.file import read_graph, write_graph
-from edgeconv.lowering.program import lower_program
-from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
 from edgeconv.signature import DType, Signature, TensorSpec
 from edgeconv_converters.torch_export.arrays import dtype_of
@@ -51,28 +49,45 @@ def judge_sample(
     noise = _noise(sample, wanted)
     row.is_random = is_random(program)
     row.core = core_class(program) if needs_class else ""
-    announce("lower")
-    try:
-        graph, signature = _lower(program, sample, wanted)
-    except Exception as error:  # noqa: BLE001 - every failure is a row
-        row.failures = dict.fromkeys(FORMATS, _first_line(error))
-        return row
+    signature = _signature(sample, wanted)
+    lowered: dict[Callable[..., Graph], Graph | str] = {}
     with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
-        stored = Path(scratch) / "graph.safetensors"
-        write_graph(graph, stored)
-        for format_id in FORMATS:
+        for format_id, form in FORMATS.items():
+            if form.lower not in lowered:  # formats that are lowered alike share the graph
+                announce("lower")
+                lowered[form.lower] = _lower(form, program, signature)
+            graph = lowered[form.lower]
+            if isinstance(graph, str):
+                row.failures[format_id] = graph
+                continue
             announce(format_id)
-            job = Job(
-                name="sample", inputs={}, output=Path(scratch) / format_id, signature=signature
-            )
+            place = Path(scratch) / format_id
+            job = Job(name="sample", inputs={}, output=place, signature=signature)
             try:
-                got = _run(format_id, read_graph(stored), job, sample.inputs)
+                got = _run(format_id, _stored(graph, place), job, sample.inputs)
                 row.failures[format_id] = find_difference(
                     got, wanted, noise, only_shapes=row.is_random
                 )
             except Exception as error:  # noqa: BLE001 - every failure is a row
                 row.failures[format_id] = _first_line(error)
     return row
+
+
+def _lower(
+    form: Format, program: torch.export.ExportedProgram, signature: Signature
+) -> Graph | str:
+    """The graph, or why there is none."""
+    try:
+        return form.lower(program, signature)
+    except Exception as error:  # noqa: BLE001 - every failure is a row
+        return _first_line(error)
+
+
+def _stored(graph: Graph, place: Path) -> Graph:
+    """A graph of its own for a writer, which rewrites it, from a file as on its way to one."""
+    stored = place.with_suffix(".safetensors")
+    write_graph(graph, stored)
+    return read_graph(stored)
 
 
 def _noise(sample: Sample, wanted: _Arrays) -> list[float]:
@@ -108,9 +123,7 @@ def _array(tensor: Tensor) -> NDArray[np.generic]:
     return array
 
 
-def _lower(
-    program: torch.export.ExportedProgram, sample: Sample, wanted: _Arrays
-) -> tuple[Graph, Signature]:
+def _signature(sample: Sample, wanted: _Arrays) -> Signature:
     inputs = tuple(
         TensorSpec(name=f"in_{i}", dtype=dtype_of(tensor), shape=tuple(tensor.shape))
         for i, tensor in enumerate(sample.inputs)
@@ -119,10 +132,7 @@ def _lower(
         TensorSpec(name=f"out_{i}", dtype=DType(array.dtype.name), shape=array.shape)
         for i, array in enumerate(wanted)
     )
-    signature = Signature(inputs=inputs, outputs=outputs)
-    graph = lower_program(program, signature, name="sample")
-    run_passes(graph, should_check=True)
-    return graph, signature
+    return Signature(inputs=inputs, outputs=outputs)
 
 
 def _run(format_id: str, graph: Graph, job: Job, inputs: tuple[Tensor, ...]) -> _Arrays:
