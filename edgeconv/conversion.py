@@ -7,7 +7,7 @@ and the report, which is written into the output folder beside the artifacts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -118,7 +118,11 @@ class Conversion:
 
 
 def run_conversion(
-    options: ConversionOptions, listener: Listener, *, settings: Settings | None = None
+    options: ConversionOptions,
+    listener: Listener,
+    *,
+    settings: Settings | None = None,
+    meanwhile: Sequence[str] = (),
 ) -> Conversion:
     """Convert a model as the user asked.
 
@@ -126,6 +130,7 @@ def run_conversion(
         options: What to do.
         listener: Hears of steps as they happen, from several threads.
         settings: The user's settings; read from the environment unless given.
+        meanwhile: Modules that the caller needs afterwards, imported while the first step runs.
 
     Raises:
         UsageError: The options mean nothing.
@@ -141,6 +146,7 @@ def run_conversion(
         settings=settings,
         diagnosis_seconds=options.diagnosis_seconds,
         command=options.command,
+        meanwhile=meanwhile,
     )
 
 
@@ -154,6 +160,7 @@ def run_request(
     lanes: Mapping[str, Runner] | None = None,
     diagnosis_seconds: float = 0.0,
     command: tuple[str, ...] = (),
+    meanwhile: Sequence[str] = (),
 ) -> Conversion:
     """Run a request and write its report; failures of single formats are in the outcome.
 
@@ -166,6 +173,7 @@ def run_request(
         lanes: Runners by lane name, for lanes that are not to run in worker processes.
         diagnosis_seconds: How long failures are looked into.
         command: The command line, for the report.
+        meanwhile: Modules that the caller needs afterwards, imported while the first step runs.
 
     Raises:
         EdgeconvError: Nothing could be tried: see `run_conversion`.
@@ -184,7 +192,7 @@ def run_request(
             registry=registry,
             runner=LaneRouter(lanes, pool) if lanes else pool,
             store=Store(settings.store_dir),
-            listener=_Preloading(listener, aside),
+            listener=_Preloading(listener, aside, meanwhile),
             scratch=settings.scratch_dir,
             verifiers=verifiers,
             diagnose=_diagnosis(diagnosis_seconds, registry, pool, verifiers),
@@ -212,27 +220,36 @@ def _diagnosis(
 
 
 class _Preloading:
-    """A listener that has the report's code imported while the first step runs.
+    """A listener that has what is needed afterwards made ready while the first step runs.
 
     Args:
         listener: Hears of everything.
-        aside: Imports.
+        aside: Makes it ready.
+        modules: What is needed besides the report's page.
     """
 
-    def __init__(self, listener: Listener, aside: Executor) -> None:
+    def __init__(self, listener: Listener, aside: Executor, modules: Sequence[str]) -> None:
         self._listener = listener
         self._aside: Executor | None = aside
+        self._modules = modules
 
     def step_started(self, step: Step) -> None:
         """Pass it on, and import once."""
         self._listener.step_started(step)
         aside, self._aside = self._aside, None
         if aside is not None:
-            aside.submit(import_module, "edgeconv.report.page")
+            aside.submit(_prepare_page)
+            aside.map(import_module, self._modules)
 
     def step_ended(self, record: StepRecord, verdict: Verdict | None) -> None:
         """Pass it on."""
         self._listener.step_ended(record, verdict)
+
+
+def _prepare_page() -> None:
+    from edgeconv.report.page import page_template
+
+    page_template()
 
 
 def _refuse_foreign_reports(folder: Path) -> None:

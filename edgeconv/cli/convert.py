@@ -127,6 +127,8 @@ Labels = Annotated[
     ),
 ]
 
+_NEEDED_AFTERWARDS = ("edgeconv.cli.summary", "rich.table")
+
 
 def convert(  # noqa: PLR0913 - one parameter for each option
     model: Model,
@@ -186,7 +188,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
     )
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     with watch(screen) as listener:
-        conversion = run_conversion(options, listener)
+        conversion = run_conversion(options, listener, meanwhile=_NEEDED_AFTERWARDS)
     return _tell(conversion, screen)
 
 

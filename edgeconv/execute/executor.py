@@ -214,7 +214,8 @@ class _Run:
         self, steps: Steps, plans: Mapping[str, Plan], warming: Warming
     ) -> Capture | EdgeconvError:
         def warm() -> None:
-            warming.claim(self._lane)
+            if warming.claim(self._lane):
+                steps.runner.warm(self._lane, ())  # everyone waits for it: it starts first
             for plan in plans.values():
                 warming.prepare(plan, 0)
 

@@ -109,7 +109,7 @@ class WorkerPool:
             self._is_closed = True
             slots = list(self._slots.values())
         for worker in [slot.worker for slot in slots if slot.worker]:
-            worker.kill()
+            worker.send_end()
         for slot in slots:
             with slot.busy:  # whoever was running a task has seen its worker die
                 if slot.worker:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +25,7 @@ from edgeconv.execute.runner import Reply, Runner, Task, failure
 from edgeconv.execute.work import Done, Material, Work, call_of
 from edgeconv.execute.workspace import Workspace
 from edgeconv.plugin.job import Job, JobResult, Json
-from edgeconv.store import Cached, Store, action_key, code_digest, module_versions
+from edgeconv.store import Cached, CodeDigests, Store, action_key, module_versions
 from edgeconv.validation.verdict import Verdict
 
 __all__ = ["Aside", "Send", "Steps", "StoppedError"]
@@ -81,7 +80,7 @@ class Steps:
         self._guard = threading.Lock()
         self._records: list[StepRecord] = []
         self._stopping = threading.Event()
-        self._code_digest = cache(lambda entry: code_digest(entry, store.digests))
+        self._code = CodeDigests(store.digests)
 
     @property
     def records(self) -> tuple[StepRecord, ...]:
@@ -222,8 +221,8 @@ class Steps:
         return self._workspace.folder(title)
 
     def _key(self, work: Work) -> str:
-        code: list[Json] = [self._code_digest(work.entry)]
-        code += [self._code_digest(item.value) for item in work.extensions]
+        code: list[Json] = [self._code.digest(work.entry)]
+        code += [self._code.digest(item.value) for item in work.extensions]
         versions = module_versions(work.requires)
         return action_key({**work.facts(), "code_digest": code, "versions": versions})
 

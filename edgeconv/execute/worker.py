@@ -97,7 +97,12 @@ class WorkerProcess:
         )
 
     def kill(self) -> None:
-        """End the process and all it started, at once; called by whoever is first."""
+        """End the process and all it started, and wait until it is gone."""
+        self.send_end()
+        self._process.wait()
+
+    def send_end(self) -> None:
+        """Tell the process and all it started to end, whoever is first; a large one takes a while to be gone."""
         with self._ending:
             if self._is_ended:  # its id may belong to another process by now
                 return
@@ -108,7 +113,6 @@ class WorkerProcess:
             for pid in strays:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self._process.wait()
 
     def dispose(self) -> None:
         """End it and free what it held here; no task may be running."""

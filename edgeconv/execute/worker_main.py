@@ -38,15 +38,15 @@ from pathlib import Path
 from typing import IO, cast
 
 _PR_SET_PDEATHSIG = 1
-# Frameworks make a million objects as they are imported, none of them garbage: looking through them again and
-# again, as Python does by default, takes a quarter of the time of an import and of an export.
-GARBAGE_THRESHOLDS = (100_000, 50, 1000)
+# A module that is imported, and a program that is exported, are a million objects, few of them garbage: looking through
+# them again and again, as Python does by default, takes a quarter of the time.
+GARBAGE_THRESHOLDS = (1_000_000, 20, 1000)
 _HINTS = {
     "internal": "what it printed, and the traceback, are shown with --verbose",
     "missing_tool": "install the module that is named, beside edgeconv",
     "out_of_memory": "free memory, or convert fewer formats at once with --jobs 1",
 }
-# What a step must have left behind for it to be worth a look through its objects; importing PyTorch leaves as much.
+# What a step must have left behind, besides what was imported for it, to be worth a look through its objects.
 _MUCH_GARBAGE_BYTES = 350_000_000
 # How much more of files may be mapped before pages are given back, which takes some 50 ms, and how often to look.
 _MANY_FILE_BYTES = 100_000_000
@@ -71,6 +71,7 @@ class Worker:
         self._cold: deque[str] = deque()
         self._context: Json = {}
         self._loaded: dict[str, Entry] = {}
+        self._held_bytes = 0
 
     def submit(self, request: Json) -> None:
         """Queue a request; called by the thread that reads them."""
@@ -98,8 +99,7 @@ class Worker:
 
     def _answer(self, request: Json) -> None:
         _reset_peak_memory()
-        held, started = _status_bytes("VmRSS"), time.perf_counter()
-        process = os.getpid()
+        started, process = time.perf_counter(), os.getpid()
         outcome = self._attempt(request)
         if os.getpid() != process:
             # What runs the user's code was forked by it. The answer is the parent's to give.
@@ -113,13 +113,14 @@ class Worker:
         _flush_output()
         self._events.write(json.dumps(outcome) + "\n")
         self._events.flush()
-        if _status_bytes("VmRSS") > held + _MUCH_GARBAGE_BYTES:
+        if _status_bytes("RssAnon") > self._held_bytes + _MUCH_GARBAGE_BYTES:
             _free_memory()
 
     def _attempt(self, request: Json) -> Json:
         title = str(request.get("title") or "the step")
         try:
             function = self._load(request["entry"])
+            self._held_bytes = _status_bytes("RssAnon")
             result = function(cast("Json", request["request"]), self._context)
             # What cannot be sent must fail here, where it still becomes an answer.
             return {"event": "done", "result": json.loads(json.dumps(result))}
@@ -129,8 +130,8 @@ class Worker:
     def _load(self, entry: object) -> Entry:
         key = json.dumps(entry)
         if key not in self._loaded:
-            self._loaded[key] = _load_entry(entry)
-            gc.freeze()  # what was imported stays: whoever looks for garbage need not look there
+            with _no_garbage():
+                self._loaded[key] = _load_entry(entry)
         return self._loaded[key]
 
 
@@ -150,9 +151,21 @@ def _load_entry(entry: object) -> Entry:
 
 def _import_quietly(name: str) -> None:
     try:
-        importlib.import_module(name)
+        with _no_garbage():
+            importlib.import_module(name)
     except BaseException:  # noqa: BLE001 - the job that needs the module reports it
         traceback.print_exc()
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """What is imported inside stays: nobody looks for garbage there, neither now nor later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _describe(title: str, error: BaseException) -> Json:

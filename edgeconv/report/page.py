@@ -6,10 +6,11 @@ import math
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from edgeconv.formats import FORMATS
 from edgeconv.report.figures import (
@@ -24,7 +25,7 @@ from edgeconv.report.figures import (
 from edgeconv.report.model import OutputReport, Report, StepReport, TensorReport
 from edgeconv.report.reading import all_notes, all_warnings, candidate_rows, format_rows
 
-__all__ = ["open_templates", "render_page"]
+__all__ = ["open_templates", "page_template", "render_page"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_TICKS = 6
@@ -110,8 +111,9 @@ def open_templates(folder: Path) -> Environment:
     )
 
 
-def render_page(report: Report) -> str:
-    """The page of a report, as HTML text."""
+@cache
+def page_template() -> Template:
+    """The page's template; compiling it takes longer than drawing a page."""
     environment = open_templates(_TEMPLATES)
     environment.filters |= {
         "count": format_count,
@@ -126,9 +128,13 @@ def render_page(report: Report) -> str:
         "latency": format_latency,
         "tensor_shape": _tensor_shape,
     }
+    return environment.get_template("report.html.j2")
+
+
+def render_page(report: Report) -> str:
+    """The page of a report, as HTML text."""
     rows = format_rows(report)
-    template = environment.get_template("report.html.j2")
-    return template.render(
+    return page_template().render(
         report=report,
         headline=_headline(report),
         rows=rows,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from edgeconv.store.keys import action_key, code_digest, module_versions
+from edgeconv.store.keys import CodeDigests, action_key, module_versions
 from edgeconv.store.store import Cached, Store, StoreEntry, StoreInfo
 
 __all__ = [
     "Cached",
+    "CodeDigests",
     "Store",
     "StoreEntry",
     "StoreInfo",
     "action_key",
-    "code_digest",
     "module_versions",
 ]

@@ -8,13 +8,14 @@ import json
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 from edgeconv.plugin.job import Json
 from edgeconv.store.digests import DigestMemo
 
-__all__ = ["action_key", "code_digest", "module_versions"]
+__all__ = ["CodeDigests", "action_key", "module_versions"]
 
 # Parts of edgeconv that workers do not run, or that only pass files on: changes there change no result.
 _HOST_ONLY = ("cli", "diagnosis", "execute", "plan", "report", "store", "testing")
@@ -32,14 +33,29 @@ def action_key(facts: Mapping[str, Json]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def code_digest(entry: str, memo: DigestMemo) -> str:
-    """Digest of the code behind an entry: its own package, and what workers use of edgeconv."""
-    own = Path(__file__).parent.parent
-    total = hashlib.sha256()
-    for root in (own, _package_folder(entry)):
-        for path in _code_files(root, own):
-            total.update(f"{path.name}\0{path.parent.name}\0{memo.digest(path)}\n".encode())
-    return total.hexdigest()
+class CodeDigests:
+    """Digests of the code behind entries; each folder is looked at once.
+
+    Args:
+        memo: Digests of single files.
+    """
+
+    def __init__(self, memo: DigestMemo) -> None:
+        self._memo = memo
+        self._own = Path(__file__).parent.parent
+        self._of_folder = cache(self._digest_folder)
+
+    def digest(self, entry: str) -> str:
+        """Digest of an entry's own package, and of what workers use of edgeconv."""
+        both = (self._of_folder(self._own), self._of_folder(_package_folder(entry)))
+        return hashlib.sha256(" ".join(both).encode()).hexdigest()
+
+    def _digest_folder(self, root: Path | None) -> str:
+        total = hashlib.sha256()
+        for path in _code_files(root, self._own):
+            digest = self._memo.digest(path)
+            total.update(f"{path.name}\0{path.parent.name}\0{digest}\n".encode())
+        return total.hexdigest()
 
 
 def module_versions(modules: Iterable[str]) -> dict[str, Json]:

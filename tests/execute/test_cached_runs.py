@@ -188,8 +188,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(desk: Desk) -> None:
 
 
 def test_code_of_a_converter_is_part_of_the_key(desk: Desk) -> None:
-    from edgeconv.store import code_digest
+    from edgeconv.store import CodeDigests
 
-    one = code_digest("edgeconv.testing.plain:copy", desk.store.digests)
-    assert one == code_digest("edgeconv.testing.hostile:crash", desk.store.digests)
-    assert one != code_digest("json.decoder:JSONDecoder", desk.store.digests)
+    code = CodeDigests(desk.store.digests)
+    one = code.digest("edgeconv.testing.plain:copy")
+    assert one == code.digest("edgeconv.testing.hostile:crash")
+    assert one != code.digest("json.decoder:JSONDecoder")
