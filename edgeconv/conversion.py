@@ -7,10 +7,9 @@ and the report, which is written into the output folder beside the artifacts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -122,7 +121,7 @@ def run_conversion(
     listener: Listener,
     *,
     settings: Settings | None = None,
-    meanwhile: Sequence[str] = (),
+    workers: WorkerPool | None = None,
 ) -> Conversion:
     """Convert a model as the user asked.
 
@@ -130,7 +129,7 @@ def run_conversion(
         options: What to do.
         listener: Hears of steps as they happen, from several threads.
         settings: The user's settings; read from the environment unless given.
-        meanwhile: Modules that the caller needs afterwards, imported while the first step runs.
+        workers: Where steps run, with the same settings; closed at the end. Its own unless given.
 
     Raises:
         UsageError: The options mean nothing.
@@ -146,7 +145,7 @@ def run_conversion(
         settings=settings,
         diagnosis_seconds=options.diagnosis_seconds,
         command=options.command,
-        meanwhile=meanwhile,
+        workers=workers,
     )
 
 
@@ -160,7 +159,7 @@ def run_request(
     lanes: Mapping[str, Runner] | None = None,
     diagnosis_seconds: float = 0.0,
     command: tuple[str, ...] = (),
-    meanwhile: Sequence[str] = (),
+    workers: WorkerPool | None = None,
 ) -> Conversion:
     """Run a request and write its report; failures of single formats are in the outcome.
 
@@ -173,7 +172,7 @@ def run_request(
         lanes: Runners by lane name, for lanes that are not to run in worker processes.
         diagnosis_seconds: How long failures are looked into.
         command: The command line, for the report.
-        meanwhile: Modules that the caller needs afterwards, imported while the first step runs.
+        workers: Where steps run, with the same settings; closed at the end. Its own unless given.
 
     Raises:
         EdgeconvError: Nothing could be tried: see `run_conversion`.
@@ -184,7 +183,7 @@ def run_request(
     request = request.with_memory_limit(settings.memory_limit_bytes)
     request = replace(request, extensions=registry.extensions)
     with (
-        WorkerPool(settings.worker_environment, scratch=settings.scratch_dir) as pool,
+        workers or WorkerPool(settings.worker_environment, scratch=settings.scratch_dir) as pool,
         ThreadPoolExecutor(1) as aside,
     ):
         outcome = convert(
@@ -192,7 +191,7 @@ def run_request(
             registry=registry,
             runner=LaneRouter(lanes, pool) if lanes else pool,
             store=Store(settings.store_dir),
-            listener=_Preloading(listener, aside, meanwhile),
+            listener=_Preloading(listener, aside),
             scratch=settings.scratch_dir,
             verifiers=verifiers,
             diagnose=_diagnosis(diagnosis_seconds, registry, pool, verifiers),
@@ -220,18 +219,16 @@ def _diagnosis(
 
 
 class _Preloading:
-    """A listener that has what is needed afterwards made ready while the first step runs.
+    """A listener that has the report's page made ready while the first step runs.
 
     Args:
         listener: Hears of everything.
         aside: Makes it ready.
-        modules: What is needed besides the report's page.
     """
 
-    def __init__(self, listener: Listener, aside: Executor, modules: Sequence[str]) -> None:
+    def __init__(self, listener: Listener, aside: Executor) -> None:
         self._listener = listener
         self._aside: Executor | None = aside
-        self._modules = modules
 
     def step_started(self, step: Step) -> None:
         """Pass it on, and import once."""
@@ -239,7 +236,6 @@ class _Preloading:
         aside, self._aside = self._aside, None
         if aside is not None:
             aside.submit(_prepare_page)
-            aside.map(import_module, self._modules)
 
     def step_ended(self, record: StepRecord, verdict: Verdict | None) -> None:
         """Pass it on."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,6 +162,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
 
     Every route to a format is tried until one gives an artifact that computes what the model computes.
     """
+    from edgeconv.cli.ahead import started_ahead
     from edgeconv.cli.progress import watch
     from edgeconv.conversion import DEFAULT_GOALS, ConversionOptions, as_criterion, run_conversion
 
@@ -187,8 +190,9 @@ def convert(  # noqa: PLR0913 - one parameter for each option
         command=("edgeconv", *sys.argv[1:]),
     )
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
-    with watch(screen) as listener:
-        conversion = run_conversion(options, listener, meanwhile=_NEEDED_AFTERWARDS)
+    with watch(screen) as listener, ThreadPoolExecutor(1) as aside:
+        aside.map(import_module, _NEEDED_AFTERWARDS)
+        conversion = run_conversion(options, listener, workers=started_ahead())
     return _tell(conversion, screen)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeconv.dims import Size
 from edgeconv.graph import Builder, Graph, GraphError, Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.signature import DType
@@ -32,7 +33,8 @@ class Cell:
 
     Attributes:
         project: The part that depends on the inputs alone, for any number of steps: x[t, n, i] to [t, n, g].
-        step: Projection [1, n, g] and states [1, n, h] of one step to the following states, the output first.
+        step: Projection [n, g] and states [n, h] of one step to the following states, the output first; all of them may have
+            one more axis, of size 1, before these.
         weights: What every step reads besides.
     """
 
@@ -52,8 +54,7 @@ def run_steps(
     """x[t, n, i] and states[1, n, h] to the outputs [t, n, h] and the final states."""
     length = x.shape[0]
     if isinstance(length, int) and length <= _MAX_UNROLLED_STEPS and cell.can_unroll(length):
-        rows, finals = _unroll(b, cell, cell.project(b, x), states, is_reversed=is_reversed)
-        return b.node("CONCATENATION", rows, axis=0).output, finals
+        return _unroll(b, cell, cell.project(b, x), states, is_reversed=is_reversed)
     if not is_reversed:
         return _loop(b, x, states, cell)
     outputs, finals = _loop(b, b.op("REVERSE_V2", x, axes=(0,)), states, cell)
@@ -62,15 +63,32 @@ def run_steps(
 
 def _unroll(
     b: Builder, cell: Cell, projected: Tensor, states: list[Tensor], *, is_reversed: bool = False
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The output [1, n, h] of each step, in the order of the sequence, and the final states."""
-    length = int(str(projected.shape[0]))
-    parts = b.node("SPLIT_V", [projected], axis=0, sizes=(1,) * length).outputs
+) -> tuple[Tensor, list[Tensor]]:
+    """The outputs [t, n, h] of all steps, in the order of the sequence, and the final states [1, n, h].
+
+    Where the batch is static, the steps compute on matrices: to TensorFlow and ONNX a product of anything else is a matrix
+    product between two reshapes, at every step.
+    """
+    length, batch = int(str(projected.shape[0])), projected.shape[1]
+    size = 1
+    if isinstance(batch, int):
+        size = batch
+        projected = _as_shape(b, projected, (length * batch, projected.shape[2]))
+        states = [_as_shape(b, state, state.shape[1:]) for state in states]
+    parts = b.node("SPLIT_V", [projected], axis=0, sizes=(size,) * length).outputs
     outputs: list[Tensor] = []
     for part in reversed(parts) if is_reversed else parts:
         states = cell.step(b, part, states)
         outputs.append(states[0])
-    return outputs[::-1] if is_reversed else outputs, states
+    rows = b.node("CONCATENATION", outputs[::-1] if is_reversed else outputs, axis=0).output
+    return (
+        _as_shape(b, rows, (length, batch, rows.shape[-1])),
+        [_as_shape(b, state, (1, batch, state.shape[-1])) for state in states],
+    )
+
+
+def _as_shape(b: Builder, x: Tensor, shape: tuple[Size, ...]) -> Tensor:
+    return x if x.shape == shape else b.op("RESHAPE", x, shape=shape)
 
 
 def _loop(
@@ -117,8 +135,7 @@ def _body(b: Builder, carried: Sequence[Tensor], cell: Cell, steps: int) -> Grap
     inner, (limit, counter, x, outputs, *states) = _inner(b, "body", carried)
     offsets = inner.constant(np.arange(steps, dtype=np.int32))
     now = inner.op("GATHER", x, inner.op("ADD", offsets, counter))
-    made, states = _unroll(inner, cell, cell.project(inner, now), states)
-    rows = inner.node("CONCATENATION", made, axis=0).output
+    rows, states = _unroll(inner, cell, cell.project(inner, now), states)
     zero = inner.scalar(0, DType.INT32)
     start = inner.node("PACK", [counter, zero, zero], axis=0).output
     written = inner.op("DYNAMIC_UPDATE_SLICE", outputs, rows, start)

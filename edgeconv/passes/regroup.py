@@ -6,7 +6,7 @@ reshape merges, instead of the merged ones, makes the two transposes neighbours,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgeconv.dims import Size
 from edgeconv.graph import Graph, Node, Tensor
@@ -30,24 +30,34 @@ def regroup_transposes(graph: Graph) -> int:
 
 
 def _regroup_once(graph: Graph) -> int:
+    """One way through the graph; what was moved may be moved again on the next."""
     producers, consumers = graph.producers(), graph.consumers()
     returned = set(graph.outputs)
-    for position, node in enumerate(graph.nodes):
-        reshape = producers.get(node.input(0)) if node.op == "TRANSPOSE" else None
-        if reshape is None or reshape.op != "RESHAPE":
-            continue
-        first = producers.get(reshape.input(0))
-        if first is None or first.op != "TRANSPOSE":
-            continue
-        read_once = (
-            len(consumers[t]) == 1 and t not in returned for t in (reshape.output, first.output)
-        )
-        moved = _move(first, reshape, node) if all(read_once) else None
+    replaced: set[Tensor] = set()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        reshape = _producer(producers, node, "TRANSPOSE", "RESHAPE")
+        first = _producer(producers, reshape, "RESHAPE", "TRANSPOSE")
+        moved = None
+        if reshape is not None and first is not None and first.output not in replaced:
+            passed = (reshape.output, first.output)
+            if all(len(consumers[t]) == 1 and t not in returned for t in passed):
+                moved = _move(first, reshape, node)
         if moved is not None:
-            graph.nodes[position : position + 1] = moved
-            graph.remove_dead_nodes()
-            return 1
-    return 0
+            replaced.add(node.output)
+        nodes += moved or [node]
+    if replaced:
+        graph.nodes = nodes
+        graph.remove_dead_nodes()
+    return len(replaced)
+
+
+def _producer(
+    producers: Mapping[Tensor, Node], node: Node | None, op: str, wanted: str
+) -> Node | None:
+    """What makes the input of `node`, where they are the operators `wanted` and `op`."""
+    before = producers.get(node.input(0)) if node is not None and node.op == op else None
+    return before if before is not None and before.op == wanted else None
 
 
 def _move(first: Node, reshape: Node, second: Node) -> list[Node] | None:

@@ -79,7 +79,8 @@ def test_a_signal_after_some_steps(
         assert process.stderr
         told = [process.stderr.readline() for _ in range(steps)]
         assert all(line.startswith("ok ") for line in told)
-        while not list((tmp_path / "cache" / "runs").glob("run-*")):
+        # One folder is for what workers call temporary files, the other for what the run writes: it has begun.
+        while len(list((tmp_path / "cache" / "runs").glob("run-*.lock"))) < 2:
             time.sleep(0.01)
         workers = _workers(process)
         process.send_signal(number)

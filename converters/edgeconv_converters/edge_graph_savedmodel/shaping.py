@@ -66,7 +66,11 @@ def _pack(call: Call) -> tf.Tensor:
 
 def _split(call: Call) -> Sequence[tf.Tensor]:
     sizes, axis = call.node.sizes("sizes"), call.node.integer("axis")
-    parts: Sequence[tf.Tensor] = tf.raw_ops.SplitV(
+    parts: Sequence[tf.Tensor]
+    if len(set(sizes)) == 1:
+        parts = tf.raw_ops.Split(axis=axis, value=call.input(0), num_split=len(sizes))
+        return parts
+    parts = tf.raw_ops.SplitV(
         value=call.input(0), size_splits=call.vector("sizes"), axis=axis, num_split=len(sizes)
     )
     return parts

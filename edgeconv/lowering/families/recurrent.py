@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from edgeconv.graph import Builder, Tensor
 from edgeconv.lowering.builder import LoweringBuilder
@@ -40,7 +42,8 @@ def lstm(
     Architectures for Large Vocabulary Speech Recognition".
     """
     layout = _Layout(num_layers, 2 if bidirectional else 1, batch_first)
-    weights = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
+    cells = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
+    weights = [_join_biases(b, cell) for cell in cells]
     return _run_layers(b, x, states, weights, (layout, _lstm_step))
 
 
@@ -79,7 +82,8 @@ def _rnn(activation: str) -> Callable[..., list[Tensor]]:
         batch_first: bool,
     ) -> list[Tensor]:
         layout = _Layout(num_layers, 2 if bidirectional else 1, batch_first)
-        weights = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
+        cells = cut_weights(params, layout.layers * layout.directions, has_biases=has_biases)
+        weights = [_join_biases(b, cell) for cell in cells]
         return _run_layers(b, x, [state], weights, (layout, _rnn_step(activation)))
 
     return rnn
@@ -164,6 +168,16 @@ def _run_layers(
     if layout.batch_first:
         x = b.transpose(x, (1, 0, 2))
     return [b.reshape(t, shape) for t, (_, shape) in zip([x, *lasts], b.results, strict=True)]
+
+
+def _join_biases(b: LoweringBuilder, weights: Weights[Tensor]) -> Weights[Tensor]:
+    """One bias where both are added to the same sum: it is added to all steps at once, with the projection."""
+    one, other = weights.input_bias, weights.hidden_bias
+    if one is None or other is None or one.constant is None or other.constant is None:
+        return weights
+    return replace(
+        weights, input_bias=b.constant(np.add(one.constant, other.constant)), hidden_bias=None
+    )
 
 
 def _make_cell(weights: Weights[Tensor], make_step: Callable[[Weights[Tensor]], Step]) -> Cell:
