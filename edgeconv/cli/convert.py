@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,8 +127,6 @@ Labels = Annotated[
     ),
 ]
 
-_NEEDED_AFTERWARDS = ("edgeconv.cli.summary", "rich.table")
-
 
 def convert(  # noqa: PLR0913 - one parameter for each option
     model: Model,
@@ -190,8 +186,7 @@ def convert(  # noqa: PLR0913 - one parameter for each option
         command=("edgeconv", *sys.argv[1:]),
     )
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
-    with watch(screen) as listener, ThreadPoolExecutor(1) as aside:
-        aside.map(import_module, _NEEDED_AFTERWARDS)
+    with watch(screen) as listener:
         conversion = run_conversion(options, listener, workers=started_ahead())
     return _tell(conversion, screen)
 
