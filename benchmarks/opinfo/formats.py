@@ -9,6 +9,7 @@ from pathlib import Path
 from torch.export import ExportedProgram
 
 from edgeconv.graph import Graph
+from edgeconv.lowering.channels_first import channels_first_registry
 from edgeconv.lowering.program import lower_program
 from edgeconv.passes import run_passes
 from edgeconv.plugin import Job
@@ -36,6 +37,16 @@ def _lower_optimized(program: ExportedProgram, signature: Signature) -> Graph:
     graph = lower_program(program, signature, name="sample")
     run_passes(graph, should_check=True)
     return graph
+
+
+def _lower_channels_first(program: ExportedProgram, signature: Signature) -> Graph:
+    return lower_program(program, signature, name="sample", registry=channels_first_registry())
+
+
+def _write_onnx(graph: Graph, job: Job) -> None:
+    from edgeconv_converters.edge_graph_onnx.worker import write_graph_as_onnx
+
+    write_graph_as_onnx(graph, job)
 
 
 def _write_savedmodel(graph: Graph, job: Job) -> None:
@@ -69,6 +80,7 @@ def _check_builtin(path: Path) -> None:
 
 # By the id under which edgeconv reads and runs what was written.
 FORMATS: dict[str, Format] = {
+    "onnx": Format("ONNX", _lower_channels_first, _write_onnx),
     "savedmodel": Format("SavedModel", _lower_optimized, _write_savedmodel),
     "tflite": Format("TFLite", _lower_optimized, _write_tflite),
 }
