@@ -79,14 +79,16 @@ def test_exceptions_name_operators_that_there_are() -> None:
 
 
 def test_a_sample_that_fails_without_a_reason_is_told(tmp_path: Path) -> None:
-    failed = Row(index=3, core="exported", failures={"savedmodel": "", "tflite": "wrong"})
+    failed = Row(
+        index=3, core="exported", failures={"onnx": "", "savedmodel": "", "tflite": "wrong"}
+    )
     passed = Row(index=4, core="exported", failures=dict.fromkeys(FORMATS, ""))
     result = Result(count=9, rows=[failed, passed])
     text = write_results({("add", "float32"): result}, tmp_path, samples=2)
     assert "- add float32 3, tflite: wrong" in text
     assert (
-        "| Core ATen, as exported | 2 | 2 (100.00 %) | 1 (50.00 %) | 1 | 1 (100.00 %) | 0 (0.00 %) |"
-        in text
+        "| Core ATen, as exported | 2 | 2 (100.00 %) | 2 (100.00 %) | 1 (50.00 %) "
+        "| 1 | 1 (100.00 %) | 1 (100.00 %) | 0 (0.00 %) |" in text
     )
 
 
