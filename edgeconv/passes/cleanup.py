@@ -133,6 +133,7 @@ def _read_indices_uncast(node: Node, producers: _Producers) -> int:
 _SIMPLIFICATIONS: Mapping[str, Callable[[Node, _Producers], int]] = {
     "CAST": _merge_casts,
     "GATHER": _read_indices_uncast,
+    "GATHER_ELEMENTS": _read_indices_uncast,
     "GATHER_ND": _read_indices_uncast,
     "ONE_HOT": _read_indices_uncast,
     "RESHAPE": _merge_reshapes,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeconv.graph import Graph, GraphError, check_graph
+from edgeconv.passes.activations import join_activations
 from edgeconv.passes.cleanup import clean_graph, has_dead_nodes, has_inverse_transposes
 from edgeconv.passes.flatten import flatten_into_weights
 from edgeconv.passes.fold import fold_affine, has_foldable_affine
@@ -40,6 +41,7 @@ class Pass:
 
 
 OPTIMIZATIONS: tuple[Pass, ...] = (
+    Pass(name="activations", run=join_activations),
     # The layout comes first: behind it a convolution and its batch norm are neighbours, without a transpose between.
     Pass(name="layout", run=assign_layout),
     Pass(name="regroup", run=regroup_transposes),

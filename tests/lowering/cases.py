@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own convention
 from torch import Tensor, nn
@@ -18,6 +20,17 @@ LINE = randn(2, 4, 11)
 VOLUME = randn(1, 2, 5, 6, 7)
 INTS = integers(2, 3, 4)
 MASK = randn(2, 3, 4) > 0
+
+
+def _gelu_written_out(x: Tensor) -> tuple[Tensor, Tensor]:
+    slope = math.sqrt(2 / math.pi)
+    approximate = 0.5 * x * (1.0 + torch.tanh(slope * (x + 0.044715 * torch.pow(x, 3.0))))
+    return approximate, x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+def _gather_complex(x: Tensor) -> Tensor:
+    index = torch.tensor([[[3, 0]], [[1, 1]]])
+    return torch.view_as_real(torch.complex(x, -x).gather(2, index))
 
 
 ELEMENTWISE = [
@@ -71,6 +84,9 @@ ELEMENTWISE = [
     case("log1p of tiny values", torch.log1p, X * 1e-6),
     case("expm1 of tiny values", torch.expm1, X * 1e-6),
     case("gelu tanh", lambda x: F.gelu(x, approximate="tanh"), X),
+    case("gelu written out", _gelu_written_out, X * 3),
+    case("hardswish written out", lambda x: x * F.relu6(x + 3) / 6, X * 3),
+    case("hardsigmoid times x", lambda x: x * F.hardsigmoid(x), X * 3),
     case("elu alpha", lambda x: F.elu(x, 0.7), X),
     case("celu alpha", lambda x: F.celu(x, 0.7), X),
     case("softplus beta", lambda x: F.softplus(x, beta=2, threshold=3), X * 4),
@@ -185,6 +201,13 @@ INDEXING = [
     case("index dynamic", lambda x, i: x[:, i], X, torch.tensor([-1, 1, 0])),
     case("index_select", lambda x: x.index_select(2, torch.tensor([3, 1])), X),
     case("gather", lambda x, i: x.gather(1, i), X, integers(2, 2, 4, low=0, high=3)),
+    case("gather fewer", lambda x, i: x.gather(-1, i), X, integers(1, 2, 6, low=0, high=4)),
+    case("gather int32", lambda x, i: x.gather(0, i), X, integers(2, 3, 4, low=0, high=2).int()),
+    case("gather known", lambda x: x.bool().gather(2, torch.tensor([[[3, 0]], [[1, 1]]])), X),
+    case("gather none", lambda x, i: x.gather(1, i), X, integers(2, 0, 4, low=0, high=3)),
+    case("gather scalars", lambda x, i: x[0, 0, 0].gather(0, i), X, torch.tensor([0, 0])),
+    case("gather a scalar", lambda x, i: x[0, 0].gather(0, i), X, torch.tensor(2)),
+    case("gather complex", _gather_complex, X),
 ]
 
 REDUCTIONS = [

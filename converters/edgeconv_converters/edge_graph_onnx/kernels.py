@@ -62,6 +62,7 @@ KERNELS: Mapping[str, Kernel] = {
     "RIGHT_SHIFT": _kernel("int8 int32 int64 uint8 uint16 uint32 uint64"),
     "DYNAMIC_UPDATE_SLICE": _kernel(_ANY, {2: _PLACES}),
     "GATHER": _kernel(_ANY, {1: _PLACES}),
+    "GATHER_ELEMENTS": _kernel(_ANY, {1: _PLACES}),
     "GATHER_ND": _kernel(_ANY, {1: _PLACES}),
     **_each("LOGICAL_AND LOGICAL_NOT LOGICAL_OR REDUCE_ALL REDUCE_ANY", _kernel("bool")),
     **_each("MAXIMUM MINIMUM", _kernel(f"{_WIDE} int8 uint8 uint32 uint64")),

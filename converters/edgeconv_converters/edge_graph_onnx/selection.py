@@ -49,6 +49,11 @@ def _gather_nd(call: Call) -> str:
     return call.op("GatherND", call.input(0), call.integers_to(DType.INT64, 1))
 
 
+def _gather_elements(call: Call) -> str:
+    axis = call.node.integer("axis")
+    return call.op("GatherElements", call.input(0), call.input(1), axis=axis)
+
+
 def _scatter_nd(call: Call) -> str:
     dtype = call.node.output.dtype
     zeros = call.op("Expand", call.emitter.number(0, dtype), call.vector("shape"))
@@ -110,6 +115,7 @@ def _grid(extent: Sequence[object]) -> Constant:
 TRANSLATIONS: Mapping[str, Translation] = {
     "DYNAMIC_UPDATE_SLICE": _update_slice,
     "GATHER": _gather,
+    "GATHER_ELEMENTS": _gather_elements,
     "GATHER_ND": _gather_nd,
     "ONE_HOT": _one_hot,
     "SCATTER_ND": _scatter_nd,

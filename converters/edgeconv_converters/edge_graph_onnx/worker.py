@@ -16,6 +16,7 @@ from edgeconv.formats.onnx_file import DATA_FILE_NOTE, write_onnx
 from edgeconv.graph import Graph
 from edgeconv.lowering.channels_first import channels_first_registry
 from edgeconv.lowering.program import lower_program
+from edgeconv.passes.activations import join_activations
 from edgeconv.passes.batch_norm import join_batch_norms
 from edgeconv.passes.cleanup import clean_graph
 from edgeconv.passes.fold import fold_affine
@@ -29,7 +30,7 @@ from edgeconv_converters.edge_graph_onnx.writer import build_model
 __all__ = ["convert", "write_graph_as_onnx"]
 
 _CLEAN = Pass(name="clean", run=clean_graph)
-_BEFORE = (_CLEAN,)
+_BEFORE = (_CLEAN, Pass(name="activations", run=join_activations))
 # What the expansions of operators with channels last leave between them is cleaned away.
 _AFTER = (
     _CLEAN,

@@ -1,4 +1,4 @@
-"""What ONNX has whole and TFLite has not: channels first, for images, volumes and lines alike.
+"""What ONNX has whole and TFLite has not; images, volumes and lines alike with channels first.
 
 Lowered for the ONNX writer alone; every list of numbers has one for each axis behind the channels.
 """
@@ -61,6 +61,12 @@ def _infer_grid_sample(node: Node) -> list[TensorType]:
     x, grid = node.input(0), node.input(1)
     expect(x.dtype == grid.dtype and x.rank == grid.rank, node, "the grid does not fit")
     return [(x.dtype, (*x.shape[:2], *grid.shape[1:-1]))]
+
+
+def _infer_gather_elements(node: Node) -> list[TensorType]:
+    x, index = node.input(0), node.input(1)
+    expect(x.rank == index.rank, node, "the indices have another rank")
+    return [(x.dtype, index.shape)]
 
 
 def _infer_recurrent(node: Node) -> list[TensorType]:
@@ -131,6 +137,14 @@ OPS = (
         arity=(2, 2),
         infer=_infer_grid_sample,
         required=("mode", "padding_mode", "align_corners"),
+        is_composite=True,
+    ),
+    # x, indices of the same rank: at each place of the result, the element with that index along `axis`.
+    OpSpec(
+        name="GATHER_ELEMENTS",
+        arity=(2, 2),
+        infer=_infer_gather_elements,
+        required=("axis",),
         is_composite=True,
     ),
     # x, scale, optional bias; normalized over `axis` and all behind it.

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgeconv.lowering.channels_first import elementwise, normalization, recurrent, spatial
+from edgeconv.lowering.channels_first import (
+    elementwise,
+    normalization,
+    recurrent,
+    selection,
+    spatial,
+)
 from edgeconv.lowering.families import built_in_registry
 from edgeconv.lowering.registry import LoweringRegistry
 
 __all__ = ["channels_first_registry"]
 
-_FAMILIES = (elementwise, normalization, recurrent, spatial)
+_FAMILIES = (elementwise, normalization, recurrent, selection, spatial)
 
 
 @cache

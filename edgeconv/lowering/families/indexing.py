@@ -115,7 +115,9 @@ def gather(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor, **_: object) 
 def gather_along(b: LoweringBuilder, x: Tensor, dim: int, index: Tensor) -> Tensor:
     """Element i of the result is x at index[i] along `dim`, and at i along the other axes."""
     if x.rank == 0:
-        return b.reshape(x, index.shape)
+        return b.broadcast(x, index.shape)
+    if index.rank == 0:
+        return b.reshape(gather_along(b, x, dim, b.vector(index)), ())
     return b.op("GATHER_ND", x, coordinates_along(b, index, dim % x.rank))
 
 
