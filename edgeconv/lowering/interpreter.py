@@ -278,6 +278,12 @@ def _is_contiguous(node: fx.Node) -> bool:
 
 
 def _is_deterministic(node: fx.Node) -> bool:
+    """Whether it draws no random numbers; a dropout that is told that nothing is trained draws none."""
     target = node.target
-    tags = target.tags if isinstance(target, torch._ops.OpOverload) else ()
-    return torch.Tag.nondeterministic_seeded not in tags
+    if not isinstance(target, torch._ops.OpOverload):
+        return True
+    if torch.Tag.nondeterministic_seeded not in target.tags:
+        return True
+    names = [argument.name for argument in target._schema.arguments]
+    given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    return any(given.get(name) is False for name in ("train", "training"))

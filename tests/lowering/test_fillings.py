@@ -1,4 +1,4 @@
-"""Masks that are made from the shape of an input, and nothing else, are known before the model runs."""
+"""What depends on no value of an input is known before the model runs: masks made from its shape, tables behind a dropout."""
 
 from __future__ import annotations
 
@@ -45,3 +45,27 @@ def _written_into(x: torch.Tensor) -> torch.Tensor:
 def test_what_an_input_writes_into_is_no_constant(tmp_path: Path) -> None:
     lowered = lower_case(Case("written", _written_into, (torch.randn(2, 4),)))
     assert_case("tflite", lowered, tmp_path)
+
+
+class _Positions(torch.nn.Module):
+    """Projected positions, as transformers with relative ones have them; outside of training nothing is dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(6, 4))
+        self.project = torch.nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dropped = torch.nn.functional.dropout(self.table, 0.1, self.training)
+        projected: torch.Tensor = self.project(dropped)
+        return x + projected
+
+
+def test_a_table_behind_a_dropout_is_a_constant() -> None:
+    module = _Positions().eval()
+    lowered = lower_case(Case("positions", module, (torch.randn(6, 4),)))
+    assert [node.op for node in lowered.graph.nodes] == ["ADD"]
+    (table,) = lowered.graph.constants()
+    assert table.constant is not None
+    wanted = module(torch.zeros(6, 4)).detach()
+    torch.testing.assert_close(torch.from_numpy(table.constant), wanted)
