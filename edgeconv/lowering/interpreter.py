@@ -17,11 +17,12 @@ import torch
 from torch import fx
 
 from edgeconv.errors import ConversionError
-from edgeconv.graph import GraphError
+from edgeconv.graph import GraphError, Tensor
 from edgeconv.lowering.aliasing import is_in_place
 from edgeconv.lowering.builder import LoweringBuilder, array_of
 from edgeconv.lowering.control import lower_cond, lower_while
 from edgeconv.lowering.fillings import is_filling, make_filling
+from edgeconv.lowering.items import is_plain_number
 from edgeconv.lowering.refusal import CannotLowerError, Refusal, refuse
 from edgeconv.lowering.registry import Lowering, LoweringRegistry
 from edgeconv.lowering.results import (
@@ -38,6 +39,7 @@ from edgeconv.signature import DType
 
 __all__ = ["Interpreter"]
 
+_ITEMS = ("aten.item.default", "aten._local_scalar_dense.default")
 _SUBGRAPH_CALLS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 _Symbol = torch.SymInt | torch.SymFloat | torch.SymBool
 
@@ -70,6 +72,7 @@ class Interpreter:
         self._names = dict(names)
         self._values: dict[fx.Node, Value] = {}
         self._constants: dict[int, Value] = {}
+        self._items: dict[str, Tensor] = {}
         self._kept: list[torch.Tensor] = []
         self._constant_names: dict[int, str] = {}
 
@@ -156,10 +159,19 @@ class Interpreter:
         self._learn_count(node, arguments)
         self._begin(node)
         if isinstance(node.meta.get("val"), _Symbol | int):
-            return size_value(self.builder, node.meta["val"], self._names)
+            self._note_item(node, arguments)
+            return size_value(self.builder, node.meta["val"], self._names, self._items)
         if is_block:
             return self._lower_blocks(node, arguments)
         return self._lower_operator(node, arguments, keywords)
+
+    def _note_item(self, node: fx.Node, arguments: list[Value]) -> None:
+        """Remember the scalar that a number is taken from, unless the number is a size."""
+        if str(node.target) not in _ITEMS or not is_plain_number(node):
+            return
+        (scalar,) = (self.tensor(argument) for argument in arguments)
+        if isinstance(scalar, Tensor):
+            self._items[node.meta["val"].node.expr.name] = self.builder.reshape(scalar, ())
 
     def _begin(self, node: fx.Node) -> None:
         self.builder.source = source_of(node)

@@ -1,9 +1,13 @@
-"""Numbers that a program computes from sizes: `x.shape[0] // 2` stays a size, `1 / x.shape[0]` becomes a scalar."""
+"""Numbers that a program computes from sizes: `x.shape[0] // 2` stays a size, `1 / x.shape[0]` becomes a scalar.
+
+So do numbers that it takes from tensors: `x.mean().item() / 2`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import sympy
@@ -23,13 +27,17 @@ __all__ = ["size_value"]
 _Number: TypeAlias = "float | Tensor"
 
 
-def size_value(b: LoweringBuilder, value: object, names: Mapping[str, str]) -> Value:
-    """A symbolic number of PyTorch as a size, or, where it is no whole number, as a float32 scalar.
+_Items: TypeAlias = "Mapping[str, Tensor]"
+
+
+def size_value(b: LoweringBuilder, value: object, names: Mapping[str, str], items: _Items) -> Value:
+    """A symbolic number of PyTorch as a size, or, where it is no size, as a scalar.
 
     Args:
         b: Builds the arithmetic.
         value: `node.meta["val"]`.
         names: What each symbol is called, as `symbol_names` returns it.
+        items: Scalars that symbols stand for.
 
     Raises:
         CannotLowerError: It depends on the values of tensors, or on arithmetic that has no translation.
@@ -37,8 +45,10 @@ def size_value(b: LoweringBuilder, value: object, names: Mapping[str, str]) -> V
     if not isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
         return value
     if isinstance(value, torch.SymFloat):
-        return _number(b, value.node.expr, names)
+        return _Numbers(b, names, items).number(value.node.expr)
     expression = value.node.expr
+    if expression.is_Symbol and expression.name in items:
+        return items[expression.name]
     if isinstance(value, torch.SymBool):
         if expression in (sympy.true, sympy.false):
             return bool(expression)
@@ -53,34 +63,35 @@ def _size(expression: sympy.Basic, names: Mapping[str, str]) -> Size:
         raise CannotLowerError(f"{error.message}: {error.why}") from error
 
 
-def _number(b: LoweringBuilder, expression: sympy.Basic, names: Mapping[str, str]) -> _Number:
-    if expression.is_number:
-        return float(expression)
-    kind = type(expression).__name__
-    if kind == "ToFloat":
-        return _from_size(b, _size(expression.args[0], names))
-    if kind in ("IntTrueDiv", "FloatTrueDiv"):
-        left, right = (_operand(b, side, names) for side in expression.args)
-        return _apply(b, "DIV", left, right)
-    if kind in ("Add", "Mul"):
-        first, *others = (_operand(b, side, names) for side in expression.args)
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Translates what is no size."""
+
+    b: LoweringBuilder
+    names: Mapping[str, str]
+    items: _Items
+
+    def number(self, expression: sympy.Basic) -> _Number:
+        if expression.is_number:
+            return float(expression)
+        if expression.is_Symbol and expression.name in self.items:
+            return self.b.cast(self.items[expression.name], DType.FLOAT32)
+        kind = type(expression).__name__
+        if kind not in (*_ARITHMETIC, *_FUNCTIONS, "ToFloat"):
+            raise CannotLowerError(f"'{kind}' of a size has no translation")
+        first, *others = map(self._operand, expression.args)
+        if kind in _FUNCTIONS:
+            return self.b.op(_FUNCTIONS[kind], _tensor(self.b, first))
         for other in others:
-            first = _apply(b, kind.upper(), first, other)
+            first = _apply(self.b, _ARITHMETIC[kind], first, other)
         return first
-    if kind in ("Pow", "FloatPow"):
-        base, exponent = (_operand(b, side, names) for side in expression.args)
-        return _apply(b, "POW", base, exponent)
-    if kind in _FUNCTIONS:
-        (inside,) = expression.args
-        return b.op(_FUNCTIONS[kind], _tensor(b, _operand(b, inside, names)))
-    raise CannotLowerError(f"'{kind}' of a size has no translation")
 
-
-def _operand(b: LoweringBuilder, expression: sympy.Basic, names: Mapping[str, str]) -> _Number:
-    """A part of an expression, which may itself be a size."""
-    if expression.is_integer and not expression.is_number:
-        return _from_size(b, _size(expression, names))
-    return _number(b, expression, names)
+    def _operand(self, expression: sympy.Basic) -> _Number:
+        """A part of an expression, which may itself be a size."""
+        is_item = expression.is_Symbol and expression.name in self.items
+        if expression.is_integer and not expression.is_number and not is_item:
+            return _from_size(self.b, _size(expression, self.names))
+        return self.number(expression)
 
 
 def _from_size(b: LoweringBuilder, size: Size) -> _Number:
@@ -97,6 +108,14 @@ def _apply(b: LoweringBuilder, op: str, left: _Number, right: _Number) -> _Numbe
     return b.op(op, _tensor(b, left), _tensor(b, right))
 
 
+_ARITHMETIC: Mapping[str, str] = {
+    "Add": "ADD",
+    "FloatPow": "POW",
+    "FloatTrueDiv": "DIV",
+    "IntTrueDiv": "DIV",
+    "Mul": "MUL",
+    "Pow": "POW",
+}
 _PYTHON: Mapping[str, Callable[[float, float], float]] = {
     "ADD": lambda a, b: a + b,
     "MUL": lambda a, b: a * b,

@@ -70,7 +70,14 @@ def mutate_views(x: Tensor) -> tuple[Tensor, Tensor]:
     return y, flat
 
 
+def numbers(x: Tensor, n: Tensor, k: Tensor) -> list[Tensor]:
+    """Numbers that Python takes from tensors, and computes with."""
+    s = n.item()
+    return [x * s + (2.5 * s - 1) / 3, x / k.item(), torch.where(x > s, x, s), x - k.item() / 2]
+
+
 CASES = [
+    case("numbers from tensors", numbers, X, torch.tensor([1.5]), torch.tensor(3)),
     case("fft", lambda x: torch.view_as_real(torch.fft.fft(x)), SIGNAL),
     case("irfft", lambda x: torch.fft.irfft(torch.fft.rfft(x) * 0.5, n=16), SIGNAL),
     case("fft of two axes", lambda x: torch.fft.fft2(x).real, randn(2, 4, 6)),
