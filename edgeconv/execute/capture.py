@@ -40,6 +40,7 @@ class Capture:
         parameters: Number of weights; None if unknown.
         export_error: Why there is no program.
         live: The process that holds the model; None for a file, which no process need hold.
+        peak_memory_bytes: The most that process held while it captured; 0 where it did not capture in this run.
     """
 
     head: Material
@@ -51,6 +52,7 @@ class Capture:
     parameters: int | None
     export_error: EdgeconvError | None
     live: LiveModel | None
+    peak_memory_bytes: int = 0
 
 
 class LiveModel:
@@ -216,6 +218,7 @@ def _read(done: Done, steps: Steps, live: LiveModel, work: Work, reference: Path
             parameters=int(cast("int", details["parameters"])),
             export_error=error_from_json(refused) if isinstance(refused, dict) else None,
             live=live,
+            peak_memory_bytes=done.peak_memory_bytes,
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         why = f"what it left is not a capture: {type(error).__name__}: {error}"

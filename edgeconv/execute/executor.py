@@ -46,6 +46,10 @@ __all__ = ["convert"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 # Names of files end at 255 bytes; suffixes, and names that are written aside, need room as well.
 _LONGEST_NAME = 128
+# From here on what a process holds of the model is worth more than the time to capture it again for another route,
+_MANY_PARAMETERS = 25_000_000
+# and what one has grown to in capturing is worth more than the second that a new process takes to import PyTorch.
+_MUCH_MEMORY = 700_000_000
 _SOURCE, _CAPTURED = "torch", "torch-export"
 
 
@@ -312,7 +316,13 @@ class _Run:
                 "source_digest": captured.source_digest,
             },
             warm=warming.prepare,
-            retiring=Retiring(steps.runner, self._verifiers, plans),
+            retiring=Retiring(
+                steps.runner,
+                self._verifiers,
+                plans,
+                is_large=(captured.parameters or 0) > _MANY_PARAMETERS,
+                model_lane=self._lane if captured.peak_memory_bytes > _MUCH_MEMORY else None,
+            ),
         )
 
     def _lost_with(self, captured: Capture) -> Losses:

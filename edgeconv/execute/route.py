@@ -27,8 +27,6 @@ __all__ = ["Made", "RouteLostError", "Shared", "follow"]
 _MODULE = "torch"
 # A runtime that dies of an artifact, or refuses to open it, has judged it; a timeout says nothing about it.
 _JUDGEMENTS = (FailureKind.CRASHED, FailureKind.INVALID_INPUT)
-# From here on what a process holds of the model is worth more than the time to capture it again for another route.
-_MANY_PARAMETERS = 25_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +107,7 @@ def follow(plan: Plan, shared: Shared) -> Made:
             )
         else:
             material = _convert_once(plan, index, material, shared)
-    if (shared.captured.parameters or 0) > _MANY_PARAMETERS:
-        shared.retiring.verify(plan.goal)
+    shared.retiring.verify(plan.goal)
     return Made(material=material, parent=parent, verdict=_verify(plan, material, shared))
 
 

@@ -241,7 +241,12 @@ class Steps:
             why = f"its output cannot be read: {error}"
             raise failure(FailureKind.INTERNAL, f"{work.title} failed", why=why) from error
         material = Material(path=result.output, digest=digest)
-        return Done(result=result, material=material, generation=reply.generation)
+        return Done(
+            result=result,
+            material=material,
+            generation=reply.generation,
+            peak_memory_bytes=reply.peak_memory_bytes,
+        )
 
     def _keep(self, key: str, work: Work, done: Done | None, error: EdgeconvError | None) -> None:
         label = f"{work.name}: {work.step.id}"

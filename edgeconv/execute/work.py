@@ -117,6 +117,7 @@ class Done:
     material: Material | None = None
     verdict: Verdict | None = None
     generation: int | None = None
+    peak_memory_bytes: int = 0
 
 
 def lane_of(spec: ConverterSpec) -> Lane:

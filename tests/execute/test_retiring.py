@@ -30,9 +30,15 @@ def _plans(*goals: str) -> Mapping[str, Plan]:
     return {goal: planner.best("torch", goal) for goal in goals}
 
 
+def _retiring(
+    spy: Spy, plans: Mapping[str, Plan], *, is_large: bool = True, model_lane: Lane | None = None
+) -> Retiring:
+    return Retiring(spy, PLAIN_VERIFIERS, plans, is_large=is_large, model_lane=model_lane)
+
+
 def test_a_lane_ends_with_the_last_goal_that_needs_it() -> None:
     spy = Spy()
-    retiring = Retiring(spy, PLAIN_VERIFIERS, _plans("tflite", "savedmodel", "onnx"))
+    retiring = _retiring(spy, _plans("tflite", "savedmodel", "onnx"))
     retiring.finish("savedmodel")
     assert spy.retired == ["heavy"]
     retiring.finish("tflite")
@@ -44,7 +50,7 @@ def test_a_lane_ends_with_the_last_goal_that_needs_it() -> None:
 def test_only_the_runtime_is_needed_for_a_verification() -> None:
     spy = Spy()
     plans = _plans("onnx", "tflite", "savedmodel")
-    retiring = Retiring(spy, PLAIN_VERIFIERS, plans)
+    retiring = _retiring(spy, plans)
     retiring.verify("savedmodel")
     retiring.verify("tflite")
     assert spy.retired == []  # ONNX still needs the lane that captured the model
@@ -55,10 +61,31 @@ def test_only_the_runtime_is_needed_for_a_verification() -> None:
     assert spy.retired == ["torch", "torch"]
 
 
+def test_a_model_of_usual_size_keeps_its_lanes_for_another_route() -> None:
+    spy = Spy()
+    retiring = _retiring(spy, _plans("onnx", "tflite"), is_large=False)
+    retiring.verify("onnx")
+    retiring.verify("tflite")
+    assert spy.retired == []
+
+
+def test_the_model_is_given_up_when_all_formats_are_written() -> None:
+    spy = Spy()
+    plans = _plans("onnx", "tflite", "savedmodel")
+    retiring = _retiring(spy, plans, is_large=False, model_lane=Lane(name="torch"))
+    retiring.verify("onnx")
+    retiring.verify("savedmodel")
+    retiring.follow(plans["onnx"])
+    retiring.verify("tflite")
+    assert spy.retired == []  # ONNX is written anew
+    retiring.verify("onnx")
+    assert spy.retired == ["torch"]
+
+
 def test_another_route_keeps_its_lane() -> None:
     spy = Spy()
     plans = _plans("tflite", "savedmodel")
-    retiring = Retiring(spy, PLAIN_VERIFIERS, plans)
+    retiring = _retiring(spy, plans)
     detour = Plan(
         goal="tflite",
         source=plans["tflite"].source,
