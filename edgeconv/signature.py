@@ -59,6 +59,11 @@ class DType(StrEnum):
         return self.value.startswith(("int", "uint"))
 
     @property
+    def is_unsigned(self) -> bool:
+        """Whether it is an integer type without negative numbers."""
+        return self.value.startswith("uint")
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of one element."""
         digits = "".join(c for c in self.value if c.isdigit())

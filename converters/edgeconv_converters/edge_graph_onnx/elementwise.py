@@ -40,11 +40,7 @@ def _cast(call: Call) -> str:
 
 
 def _floor_div(call: Call) -> str:
-    """Of integers, ONNX divides towards zero: what is left is taken off first."""
-    left, right = call.input(0), call.input(1)
-    if call.dtype.is_floating:
-        return call.op("Floor", call.op("Div", left, right))
-    return call.op("Div", call.op("Sub", left, call.op("Mod", left, right)), right)
+    return call.op("Floor", call.op("Div", call.input(0), call.input(1)))
 
 
 def _floor_mod(call: Call) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgeconv.graph import Builder, Node, Tensor
 from edgeconv.graph.model import Attribute
 from edgeconv.passes.error_functions import expand_erfc
+from edgeconv.passes.integer_division import expand_floor_division
 from edgeconv.passes.integer_power import expand_power
 from edgeconv.passes.legalize import Expansion
 from edgeconv.signature import DType, to_channels_first, to_channels_last
@@ -49,7 +50,7 @@ def _dilations(node: Node, axes: str) -> tuple[int, ...]:
     return tuple(node.integer(f"dilation_{axis}_factor") for axis in axes)
 
 
-def _numbers(sizes: Sequence[object]) -> tuple[int, ...]:
+def _numbers(sizes: Iterable[object]) -> tuple[int, ...]:
     return tuple(int(str(size)) for size in sizes)
 
 
@@ -201,6 +202,32 @@ def _is_wide(node: Node) -> bool:
     return node.input(0).dtype == DType.INT64
 
 
+def _is_known_integer_product(node: Node) -> bool:
+    x = node.input(0)
+    return x.dtype.is_integer and all(isinstance(x.shape[a], int) for a in node.integers("axes"))
+
+
+def _multiply_up(b: Builder, node: Node) -> Tensor:
+    """Halves multiplied with each other until one element is left: products wrap around, as reductions do not."""
+    x, axes = node.input(0), [axis % node.input(0).rank for axis in node.integers("axes")]
+    kept = [axis for axis in range(x.rank) if axis not in axes]
+    count = math.prod(_numbers(x.shape[axis] for axis in axes))
+    rows = tuple(x.shape[axis] for axis in kept)
+    moved = b.op("TRANSPOSE", x, perm=(*kept, *axes))
+    factors = b.op("RESHAPE", moved, shape=(*rows, count))
+    if count == 0:
+        return b.broadcast(b.scalar(1, x.dtype), node.output.shape)
+    while count > 1:
+        half = count // 2
+        sizes = (half, half, count % 2) if count % 2 else (half, half)
+        left, right, *odd = b.node("SPLIT_V", [factors], axis=len(rows), sizes=sizes).outputs
+        factors = b.op("MUL", left, right)
+        if odd:
+            factors = b.node("CONCATENATION", [factors, *odd], axis=len(rows)).output
+        count -= half
+    return b.op("RESHAPE", factors, shape=node.output.shape)
+
+
 def _is_bool(node: Node) -> bool:
     return node.input(1).dtype == DType.BOOL
 
@@ -220,8 +247,10 @@ EXPANSIONS: Mapping[str, tuple[Expansion, ...]] = {
     "DEPTHWISE_CONV_2D": _by(_depthwise_conv_2d),
     "DEPTH_TO_SPACE": _by(_depth_to_space),
     "ERFC": _by(expand_erfc),
+    "FLOOR_DIV": (Expansion(applies=_is_integer, build=expand_floor_division),),
     "MAX_POOL_2D": _by(_pool("MAX_POOL")),
     "POW": (Expansion(applies=_is_wide, build=expand_power),),
+    "REDUCE_PROD": (Expansion(applies=_is_known_integer_product, build=_multiply_up),),
     "RESIZE_BILINEAR": _by(_resize("linear")),
     "RESIZE_NEAREST_NEIGHBOR": _by(_resize("nearest")),
     "ROUND": (Expansion(applies=_is_integer, build=_copy),),

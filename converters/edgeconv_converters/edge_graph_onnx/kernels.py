@@ -19,7 +19,8 @@ _SINGLE = "float16 float32"
 _FLOATS = f"{_SINGLE} float64"
 _NUMBERS = f"{_FLOATS} {_INTEGERS}"
 _WIDE = f"{_FLOATS} int32 int64"
-_ANY = f"{_NUMBERS} bool bfloat16"
+_REPEATED = f"{_NUMBERS} bool"
+_ANY = f"{_REPEATED} bfloat16"
 
 
 def _kernel(dtypes: str, indices: Mapping[int, tuple[DType, ...]] | None = None) -> Kernel:
@@ -35,25 +36,28 @@ _MASK = {0: (DType.BOOL,)}
 
 KERNELS: Mapping[str, Kernel] = {
     **_each(
-        "ACOS ACOSH ASIN ASINH ATAN ATANH AVERAGE_POOL BATCH_NORM CONV CONV_TRANSPOSE COSH ELU ERF GELU HARD_SIGMOID HARD_SWISH "
-        "INSTANCE_NORM LAYER_NORM LEAKY_RELU PRELU RESIZE RNN SINH SOFTPLUS SOFTSIGN TAN",
+        "ACOS ACOSH ASIN ASINH ATAN ATANH AVERAGE_POOL BATCH_NORM CONV CONV_TRANSPOSE COSH ELU ERF GELU HARD_SIGMOID GRU HARD_SWISH "
+        "INSTANCE_NORM LAYER_NORM LEAKY_RELU LSTM PRELU RESIZE RNN SINH SOFTPLUS SOFTSIGN TAN",
         _kernel(_SINGLE),
     ),
     **_each(
-        "CEIL COS EXP FLOOR GRID_SAMPLE GRU LOG LOGISTIC LOG_SOFTMAX LSTM MAX_POOL ROUND RSQRT SIN SOFTMAX SQRT TANH",
+        "CEIL COS EXP FLOOR GRID_SAMPLE LOG LOGISTIC LOG_SOFTMAX MAX_POOL ROUND RSQRT SIN SOFTMAX SQRT TANH",
         _kernel(_FLOATS),
     ),
-    **_each("MEAN", _kernel(_FLOATS)),
-    **_each("CUMSUM POW REDUCE_PROD SUM", _kernel(_WIDE)),
+    **_each("FLOOR_DIV MEAN", _kernel(_FLOATS)),
+    **_each("CUMSUM POW SUM", _kernel(_WIDE)),
+    # ONNX Runtime multiplies integers in double precision: what can be large is expanded.
+    "REDUCE_PROD": _kernel(_FLOATS),
     **_each(
-        "ABS ADD DIV GREATER GREATER_EQUAL LESS LESS_EQUAL MUL SIGN SQUARE SQUARED_DIFFERENCE SUB FLOOR_DIV",
+        "ABS ADD DIV GREATER GREATER_EQUAL LESS LESS_EQUAL MUL SIGN SQUARE SQUARED_DIFFERENCE SUB",
         _kernel(_NUMBERS),
     ),
     **_each("EQUAL NOT_EQUAL", _kernel(f"{_NUMBERS} bool")),
     **_each("ARG_MAX ARG_MIN", _kernel(f"{_FLOATS} int8 uint8 int32 int64")),
     **_each("BATCH_MATMUL FULLY_CONNECTED", _kernel(f"{_WIDE} uint32 uint64")),
     **_each("BITWISE_AND BITWISE_OR BITWISE_XOR", _kernel(_INTEGERS)),
-    **_each("BROADCAST_TO CAST CONCATENATION FILL IF PACK RESHAPE", _kernel(_ANY)),
+    **_each("BROADCAST_TO FILL TILE", _kernel(_REPEATED)),
+    **_each("CAST CONCATENATION IF PACK RESHAPE", _kernel(_ANY)),
     **_each("REVERSE_V2 SIZE_VALUE SPLIT_V STRIDED_SLICE TRANSPOSE WHILE", _kernel(_ANY)),
     "RANGE": _kernel(_ANY),
     # A remainder of floating-point numbers needs a choice between two, as do shifts of signed numbers.
@@ -75,7 +79,6 @@ KERNELS: Mapping[str, Kernel] = {
     # Where several elements meet, ONNX Runtime adds and compares these alone.
     "SCATTER_ND": _kernel("float32 float64 int32 int64", {0: _PLACES}),
     "SELECT_V2": _kernel(f"{_WIDE} int8 uint8 uint32", _MASK),
-    "TILE": _kernel(f"{_NUMBERS} bool"),
     "TOPK_V2": _kernel(f"{_WIDE} int8 int16 uint8"),
     **_each(
         "UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_MIN UNSORTED_SEGMENT_PROD",

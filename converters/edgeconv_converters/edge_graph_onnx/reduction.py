@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgeconv.signature import DType
 from edgeconv_converters.edge_graph_onnx.call import Call, Translation
 
 __all__ = ["TRANSLATIONS"]
+
+_HALF_RANGE = 1 << 32
 
 
 def _reduction(op_type: str) -> Translation:
@@ -17,6 +20,24 @@ def _reduction(op_type: str) -> Translation:
         return call.op(op_type, call.input(0), axes, keepdims=keep)
 
     return emit
+
+
+def _sum(call: Call) -> str:
+    """Integers are added up by ONNX Runtime in double precision, which is exact below 2^53 and does not wrap around.
+
+    So those of 32 bits are added up in 64, and those of 64 bits in halves: x = 2^32 high + low with 0 <= low < 2^32.
+    """
+    emitter, add_up = call.emitter, _reduction("ReduceSum")
+    if call.dtype == DType.INT32:
+        wide = replace(call, inputs=(emitter.cast(call.input(0), DType.INT64),))
+        return emitter.cast(str(add_up(wide)), DType.INT32)
+    if call.dtype != DType.INT64:
+        return str(add_up(call))
+    base = emitter.integer(_HALF_RANGE)
+    low = call.op("BitwiseAnd", call.input(0), emitter.integer(_HALF_RANGE - 1))
+    high = call.op("Div", call.op("Sub", call.input(0), low), base)
+    sums = [str(add_up(replace(call, inputs=(half,)))) for half in (high, low)]
+    return call.op("Add", call.op("Mul", sums[0], base), sums[1])
 
 
 def _mean(call: Call) -> str:
@@ -76,6 +97,6 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "REDUCE_MIN": _reduction("ReduceMin"),
     "REDUCE_PROD": _reduction("ReduceProd"),
     "SOFTMAX": _softmax,
-    "SUM": _reduction("ReduceSum"),
+    "SUM": _sum,
     "TOPK_V2": _top_k,
 }

@@ -53,7 +53,7 @@ def _needs_broadcast(node: Node) -> bool:
 
 def _is_float_to_unsigned(node: Node) -> bool:
     target = DType(node.text("dtype"))
-    return node.input(0).dtype.is_floating and target.value.startswith("uint")
+    return node.input(0).dtype.is_floating and target.is_unsigned
 
 
 def _cast_by_integer(b: Builder, node: Node) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgeconv.graph import Builder, Node, Tensor
+from edgeconv.passes.integer_division import is_rounded_apart, truncated_remainder
 from edgeconv.passes.integer_power import expand_power
 from edgeconv.passes.legalize import Expansion
 from edgeconv.signature import DType
@@ -104,19 +105,18 @@ def _power_of_two(b: Builder, count: Tensor) -> Tensor:
 
 
 def _divide_down(b: Builder, node: Node) -> Tensor:
+    """What is left is taken off towards zero: more could be beyond the smallest number."""
     x, y = node.input(0), node.input(1)
-    return _divide_evenly(b, b.op("SUB", x, b.op("FLOOR_MOD", x, y)), y)
+    rest = b.op("FLOOR_MOD", x, y)
+    is_apart = is_rounded_apart(b, x, y, rest)
+    surplus = b.op("SELECT_V2", is_apart, y, b.scalar(0, DType.INT64))
+    quotient = _divide_evenly(b, b.op("SUB", x, b.op("SUB", rest, surplus)), y)
+    return b.op("SUB", quotient, b.cast(is_apart, DType.INT64))
 
 
 def _divide_to_zero(b: Builder, node: Node) -> Tensor:
-    """The remainder has the sign of x; FLOOR_MOD's, that of y, is one y too much where they differ."""
     x, y = node.input(0), node.input(1)
-    zero = b.scalar(0, DType.INT64)
-    rest = b.op("FLOOR_MOD", x, y)
-    differs = b.op("NOT_EQUAL", b.op("LESS", x, zero), b.op("LESS", y, zero))
-    is_over = b.op("LOGICAL_AND", differs, b.op("NOT_EQUAL", rest, zero))
-    rest = b.op("SUB", rest, b.op("SELECT_V2", is_over, y, zero))
-    return _divide_evenly(b, b.op("SUB", x, rest), y)
+    return _divide_evenly(b, b.op("SUB", x, truncated_remainder(b, x, y)), y)
 
 
 def _divide_evenly(b: Builder, x: Tensor, y: Tensor) -> Tensor:

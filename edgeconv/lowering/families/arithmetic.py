@@ -9,6 +9,7 @@ from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.elementwise import direct
 from edgeconv.lowering.registry import Lowering, lower
+from edgeconv.passes.integer_division import truncated_remainder
 from edgeconv.signature import DType
 
 Operand = Tensor | Size | float
@@ -114,11 +115,18 @@ def floor_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
 
 
 def _floor_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
-    """The whole quotient is (x - x mod y) / y, since the remainder is exact and the quotient is not: 1 // 0.1 is 9."""
+    """The whole quotient is (x - x mod y) / y, since the remainder is exact and the quotient is not: 1 // 0.1 is 9.
+
+    By zero there is no remainder, but an infinite quotient.
+    """
     if not b.dtype.is_floating:
         return _binary(b, "FLOOR_DIV", x, y)
     whole = b.op("SUB", b.like(x, b.dtype), _binary(b, "FLOOR_MOD", x, y))
-    return b.op("ROUND", _binary(b, "DIV", whole, y))
+    quotient = b.op("ROUND", _binary(b, "DIV", whole, y))
+    if not isinstance(y, Tensor) and y != 0:
+        return quotient
+    is_zero = b.op("EQUAL", b.like(y, b.dtype), b.scalar(0, b.dtype))
+    return b.op("SELECT_V2", is_zero, _binary(b, "DIV", x, y), quotient)
 
 
 def _truncating_divide(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
@@ -134,8 +142,10 @@ def remainder(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
 
 @lower("aten.fmod")
 def fmod(b: LoweringBuilder, x: Operand, y: Operand) -> Tensor:
-    """The remainder of the magnitudes, with the sign of `x`."""
+    """The remainder with the sign of `x`; of floating-point numbers, that of the magnitudes."""
     left, right = b.like(x, b.dtype), b.like(y, b.dtype)
+    if not b.dtype.is_floating:
+        return truncated_remainder(b, left, right)
     size = b.op("FLOOR_MOD", b.op("ABS", left), b.op("ABS", right))
     is_negative = b.op("LESS", left, b.scalar(0, b.dtype))
     return b.op("SELECT_V2", is_negative, b.op("NEG", size), size)

@@ -70,11 +70,18 @@ def _ordered(
     # Unsigned numbers and bools have no negative, which the ascending order needs.
     wide = x if x.dtype.is_floating else b.cast(x, _signed(x.dtype))
     ranked = b.transpose(wide, to_last)
-    node = b.node("TOPK_V2", [ranked if is_descending else b.op("NEG", ranked)], k=(k,))
+    node = b.node("TOPK_V2", [ranked if is_descending else _mirrored(b, ranked)], k=(k,))
     values, indices = node.outputs
-    values = values if is_descending else b.op("NEG", values)
+    values = values if is_descending else _mirrored(b, values)
     places = b.transpose(b.cast(indices, DType.INT64), back)
     return [b.cast(b.transpose(values, back), x.dtype), places]
+
+
+def _mirrored(b: LoweringBuilder, x: Tensor) -> Tensor:
+    """In the opposite order; of integers -1 - x, since the smallest has no negative."""
+    if x.dtype.is_floating:
+        return b.op("NEG", x)
+    return b.op("SUB", b.scalar(-1, x.dtype), x)
 
 
 def _signed(dtype: DType) -> DType:
