@@ -130,8 +130,8 @@ def softsign(b: LoweringBuilder, x: Tensor) -> Tensor:
 
 @lower("aten.threshold")
 def threshold(b: LoweringBuilder, x: Tensor, limit: float, value: float) -> Tensor:
-    is_above = b.op("GREATER", x, b.scalar(limit, x.dtype))
-    return b.op("SELECT_V2", is_above, x, b.scalar(value, x.dtype))
+    is_replaced = b.op("LESS_EQUAL", x, b.scalar(limit, x.dtype))  # NaN is not
+    return b.op("SELECT_V2", is_replaced, b.scalar(value, x.dtype), x)
 
 
 @lower("aten.prelu")

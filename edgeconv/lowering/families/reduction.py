@@ -223,13 +223,12 @@ def logsumexp(
 
 
 def log_of_sum(b: LoweringBuilder, x: Tensor, axes: Sequence[int], *, keep_dims: bool) -> Tensor:
-    """log(sum(exp(x))) as max + log(sum(exp(x - max))), which cannot overflow; an infinite maximum is left out."""
+    """log(sum(exp(x))) as max + log(sum(exp(x - max))), which cannot overflow; an infinite maximum is the result itself."""
     largest = b.reduce("REDUCE_MAX", x, axes, keep_dims=True)
     is_finite = b.op("LESS", b.op("ABS", largest), b.scalar(math.inf, x.dtype))
-    shift = b.op("SELECT_V2", is_finite, largest, b.scalar(0, x.dtype))
-    powers = b.op("EXP", b.op("SUB", x, shift))
+    powers = b.op("EXP", b.op("SUB", x, largest))
     logs = b.op("LOG", b.reduce("SUM", powers, axes, keep_dims=True))
-    total = b.op("ADD", logs, shift)
+    total = b.op("SELECT_V2", is_finite, b.op("ADD", logs, largest), largest)
     if keep_dims or x.rank == 0:
         return total
     gone = {axis % x.rank for axis in axes}

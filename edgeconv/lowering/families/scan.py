@@ -47,10 +47,13 @@ def cummin(b: LoweringBuilder, x: Tensor, dim: int) -> list[Tensor]:
 
 
 def _extreme_so_far(b: LoweringBuilder, x: Tensor, dim: int, wins: str) -> list[Tensor]:
-    """The largest or smallest so far, and its position: of equal ones the latest."""
+    """The largest or smallest so far, and its position: of equal ones the latest. NaN comes before all numbers."""
 
     def choose(before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
         is_later = b.op(wins, after[0], before[0])
+        if x.dtype.is_floating:
+            is_nan = b.op("NOT_EQUAL", after[0], after[0])
+            is_later = b.op("LOGICAL_OR", is_later, is_nan)
         pairs = zip(after, before, strict=True)
         return [b.op("SELECT_V2", is_later, late, early) for late, early in pairs]
 
@@ -70,11 +73,13 @@ def _positions(b: LoweringBuilder, x: Tensor, dim: int) -> Tensor:
 
 @lower("aten.logcumsumexp")
 def logcumsumexp(b: LoweringBuilder, x: Tensor, dim: int) -> Tensor:
-    """log(exp(a) + exp(b)) is max(a, b) + log1p(exp(-|a - b|))."""
+    """log(exp(a) + exp(b)) is max(a, b) + log1p(exp(-|a - b|)); equal infinities have no difference."""
 
     def add_up(before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
         (early,), (late,) = before, after
+        is_same = b.op("EQUAL", early, late)
         distance = b.op("ABS", b.op("SUB", early, late))
+        distance = b.op("SELECT_V2", is_same, b.scalar(0, b.dtype), distance)
         rest = accurate_log1p(b, b.op("EXP", b.op("NEG", distance)))
         return [b.op("ADD", b.op("MAXIMUM", early, late), rest)]
 

@@ -182,10 +182,10 @@ def asinh(b: LoweringBuilder, x: Tensor) -> Tensor:
 
 @lower("aten.acosh", "aten.arccosh")
 def acosh(b: LoweringBuilder, x: Tensor) -> Tensor:
-    """With t = x - 1: log1p(t + sqrt(t (t + 2)))."""
+    """With t = x - 1: log1p(t + sqrt(t) sqrt(t + 2)); the roots apart, so that there is none below -1 either."""
     x = b.cast(x, b.dtype)
     t = b.op("SUB", x, b.scalar(1, x.dtype))
-    root = b.op("SQRT", b.op("MUL", t, b.op("ADD", t, b.scalar(2, x.dtype))))
+    root = b.op("MUL", b.op("SQRT", t), b.op("SQRT", b.op("ADD", t, b.scalar(2, x.dtype))))
     near = accurate_log1p(b, b.op("ADD", t, root))
     is_large = b.op("GREATER", x, b.scalar(_LARGE, x.dtype))
     return b.op("SELECT_V2", is_large, _log_of_double(b, x), near)
