@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgeconv.passes.legalize import Kernel, KernelSet
 from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_savedmodel import activation, elementwise, reduction
 from edgeconv_converters.edge_graph_savedmodel.table import TRANSLATIONS
 
 __all__ = ["SAVEDMODEL"]
@@ -39,7 +41,19 @@ _EXCEPTIONS: Mapping[str, Kernel] = {
     "TILE": Kernel(dtypes=_ALL - {DType.UINT16}),
 }
 
-SAVEDMODEL = KernelSet(
-    title="SavedModel",
-    kernels={name: _EXCEPTIONS.get(name, Kernel(dtypes=_ALL)) for name in TRANSLATIONS},
-)
+# TensorFlow computes half precision in half precision, where sums and squares soon are infinite; PyTorch computes it in single
+# precision and rounds what comes out. Operators with weights take it as it is, so that weights stay half as large: see
+# `precision.py`.
+_HALVES = {DType.FLOAT16, DType.BFLOAT16}
+_COMPUTED = (
+    {*activation.TRANSLATIONS, *elementwise.TRANSLATIONS, *reduction.TRANSLATIONS}
+    - {"BITCAST", "CAST", "SELECT_V2"}
+)  # fmt: skip
+
+
+def _kernel(name: str) -> Kernel:
+    kernel = _EXCEPTIONS.get(name, Kernel(dtypes=_ALL))
+    return replace(kernel, dtypes=kernel.dtypes - _HALVES) if name in _COMPUTED else kernel
+
+
+SAVEDMODEL = KernelSet(title="SavedModel", kernels={name: _kernel(name) for name in TRANSLATIONS})

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from edgeconv_converters.edge_graph_savedmodel.activation import activate
 from edgeconv_converters.edge_graph_savedmodel.call import Call, Translation
+from edgeconv_converters.edge_graph_savedmodel.precision import computed_wide
 
 __all__ = ["TRANSLATIONS"]
 
@@ -35,7 +36,9 @@ def _batch_matmul(call: Call) -> tf.Tensor:
     )
 
 
-TRANSLATIONS: Mapping[str, Translation] = {
-    "BATCH_MATMUL": Translation(emit=_batch_matmul),
-    "FULLY_CONNECTED": Translation(emit=_fully_connected),
-}
+TRANSLATIONS: Mapping[str, Translation] = computed_wide(
+    {
+        "BATCH_MATMUL": Translation(emit=_batch_matmul),
+        "FULLY_CONNECTED": Translation(emit=_fully_connected),
+    }
+)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from edgeconv.graph import GraphError, Node
 from edgeconv_converters.edge_graph_savedmodel.activation import activate
 from edgeconv_converters.edge_graph_savedmodel.call import ArrayLibrary, Call, Translation
+from edgeconv_converters.edge_graph_savedmodel.precision import computed_wide
 
 __all__ = ["TRANSLATIONS"]
 
@@ -167,14 +168,16 @@ def _resize(function: Callable[..., tf.Tensor]) -> Translation:
     return Translation(emit=emit)
 
 
-TRANSLATIONS: Mapping[str, Translation] = {
-    "AVERAGE_POOL_2D": _pool(tf.nn.avg_pool2d),
-    "CONV_2D": Translation(emit=_conv_2d, arrange={1: _conv_2d_weight}),
-    "CONV_3D": Translation(emit=_conv_3d),
-    "CONV_3D_TRANSPOSE": Translation(emit=_conv_3d_transpose),
-    "DEPTHWISE_CONV_2D": Translation(emit=_depthwise_conv_2d, arrange={1: _depthwise_weight}),
-    "MAX_POOL_2D": _pool(tf.nn.max_pool2d),
-    "RESIZE_BILINEAR": _resize(tf.raw_ops.ResizeBilinear),
-    "RESIZE_NEAREST_NEIGHBOR": _resize(tf.raw_ops.ResizeNearestNeighbor),
-    "TRANSPOSE_CONV": Translation(emit=_transpose_conv, arrange={1: _transpose_conv_weight}),
-}
+TRANSLATIONS: Mapping[str, Translation] = computed_wide(
+    {
+        "AVERAGE_POOL_2D": _pool(tf.nn.avg_pool2d),
+        "CONV_2D": Translation(emit=_conv_2d, arrange={1: _conv_2d_weight}),
+        "CONV_3D": Translation(emit=_conv_3d),
+        "CONV_3D_TRANSPOSE": Translation(emit=_conv_3d_transpose),
+        "DEPTHWISE_CONV_2D": Translation(emit=_depthwise_conv_2d, arrange={1: _depthwise_weight}),
+        "MAX_POOL_2D": _pool(tf.nn.max_pool2d),
+        "RESIZE_BILINEAR": _resize(tf.raw_ops.ResizeBilinear),
+        "RESIZE_NEAREST_NEIGHBOR": _resize(tf.raw_ops.ResizeNearestNeighbor),
+        "TRANSPOSE_CONV": Translation(emit=_transpose_conv, arrange={1: _transpose_conv_weight}),
+    }
+)
