@@ -14,6 +14,7 @@ from tests.lowering import (
     conformance_cases,
     counting_cases,
     elementary_cases,
+    extreme_cases,
     indexing_cases,
     integer_cases,
     matrix_cases,
@@ -34,6 +35,7 @@ _FAMILIES = (
     conformance_cases,
     counting_cases,
     elementary_cases,
+    extreme_cases,
     indexing_cases,
     integer_cases,
     matrix_cases,
@@ -49,8 +51,12 @@ def test_tflite_computes_what_pytorch_computes(case: Case, tmp_path: Path) -> No
     assert_case("tflite", lower_case(case), tmp_path)
 
 
-# TensorFlow takes a tenth of a second to save a model: one of each operator is enough there.
-_SAVED = [case for index, case in enumerate(CASES) if index % 4 == 0]
+# TensorFlow takes a tenth of a second to save a model: one of each operator is enough there, and what is at its own ends.
+_SAVED = [
+    case
+    for index, case in enumerate(CASES)
+    if index % 4 == 0 or any(case is extreme for extreme in extreme_cases.CASES)
+]
 
 
 @pytest.mark.parametrize("case", _SAVED, ids=lambda case: case.name)
