@@ -18,12 +18,14 @@ class Case:
 
     Attributes:
         dynamic: For each input the sizes that are dynamic, by axis: `N`, or `2*H`. Such a case runs at other sizes too.
+        growths: What is added to the example of each dim, a run each.
     """
 
     name: str
     function: Callable[..., object]
     inputs: tuple[Tensor, ...]
     dynamic: tuple[Mapping[int, str], ...] = ()
+    growths: tuple[int, ...] = (0, 1, 4)
 
 
 def case(
@@ -31,9 +33,10 @@ def case(
     function: Callable[..., object],
     *inputs: Tensor,
     dynamic: tuple[Mapping[int, str], ...] = (),
+    growths: tuple[int, ...] = (0, 1, 4),
 ) -> Case:
     """A case."""
-    return Case(name, function, inputs, dynamic)
+    return Case(name, function, inputs, dynamic, growths)
 
 
 def randn(*shape: int) -> Tensor:

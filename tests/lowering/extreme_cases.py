@@ -63,6 +63,18 @@ def _bfloat16(x: Tensor) -> tuple[Tensor, ...]:
     )  # fmt: skip
 
 
+def _halved(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=True)
+
+
+def _reflected(x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    corners, edges = (
+        F.grid_sample(x, grid * 2, padding_mode="reflection", align_corners=aligned)
+        for aligned in (True, False)
+    )
+    return corners, edges
+
+
 def _layers() -> list[Case]:
     """Recurrent layers in double precision, which not every runtime has."""
     torch.manual_seed(0)
@@ -93,6 +105,10 @@ CASES = [
     case("threshold of no number", lambda x: F.threshold(x, 0.1, 2.0), torch.tensor([1.0, _NAN, -1.0, 0.1])),
     case("acosh out of its domain", torch.acosh, torch.tensor([1.0, 1.0001, 2.0, 1e5, -2.0, -1e10, 0.5])),
     case("float floor division by zero", lambda x, y: (x // y, x // 0.0), torch.tensor([1.5, -1.5, 0.0, 7.0]), torch.tensor([0.0, 0.0, 0.0, 2.0])),
+    case("any and all over no axes", lambda x: (x.any(()), x.all(()), x.sum(()), x.amax(())), randn(3, 4)),
+    case("every second element between corners", _halved, randn(1, 2, 5, 7)),
+    case("every second element between dynamic corners", _halved, randn(1, 2, 4, 4), dynamic=({2: "H", 3: "W"},)),
+    case("reflections of one pixel", _reflected, randn(1, 2, 2, 2), randn(1, 2, 3, 2), dynamic=({2: "H", 3: "W"},), growths=(0, -1)),
     case("float16 beyond its squares", _small_precision, (randn(4, 300) * 400).half()),
     case("bfloat16 broadcast", _bfloat16, randn(3, 4)),
     *_layers(),

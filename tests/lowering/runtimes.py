@@ -58,7 +58,7 @@ class Lowered:
 
     def runs(self) -> Iterator[tuple[dict[str, Array], list[Array]]]:
         """Inputs and what PyTorch computes: the case's own, and others where sizes are dynamic."""
-        for growth in (0, 1, 4) if self.signature.dims else (0,):
+        for growth in self.case.growths if self.signature.dims else (0,):
             sizes = {dim.name: dim.example + growth for dim in self.signature.dims}
             tensors = [
                 _resize(tensor, spec.concrete_shape(sizes))

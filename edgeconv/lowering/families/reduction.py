@@ -47,7 +47,11 @@ def _any_or_all(op: str, *names: str) -> Lowering:
         dim: Axes = None,
         keepdim: bool = False,
     ) -> Tensor:
-        found = b.reduce(op, as_bool(b, x), axes_of(dim, x.rank), keep_dims=keepdim)
+        found = as_bool(b, x)
+        if (
+            dim is None or isinstance(dim, int) or dim
+        ):  # unlike elsewhere, an empty list means no axis
+            found = b.reduce(op, found, axes_of(dim, x.rank), keep_dims=keepdim)
         return b.cast(found, b.dtype)  # of uint8 it is uint8
 
     return Lowering(names, function)

@@ -103,7 +103,7 @@ def _resize(
 ) -> Tensor:
     """Resize the last axes; `scales` are the factors that the model gave, if it did."""
     factors = list(scales or []) or [None] * count
-    if mode.op is not None:
+    if mode.op is not None and not corners:  # aligned corners reach to the last element
         x = _crop(b, x, count, factors)
     sizes = list(zip(x.shape[-count:], b.shape[-count:], factors, strict=True))
     if mode.op is not None and all(corners or _is_plain(*axis) for axis in sizes):

@@ -111,7 +111,12 @@ class _Sampler:
         if span == 0:
             return self._apply("MUL", pixel, 0.0)
         distance = self._b.op("ABS", self._apply("SUB", pixel, edge))
-        turn = self._apply("FLOOR_MOD", distance, span * 2)
+        period = self._number(span * 2, distance)
+        if not isinstance(
+            span, int
+        ):  # of one pixel there is none; what comes of it is brought inside by the caller
+            period = self._apply("MAXIMUM", period, 1.0)
+        turn = self._b.op("FLOOR_MOD", distance, period)
         back = self._b.op("ABS", self._apply("SUB", turn, span))
         inside = self._b.op("SUB", self._number(span, back), back)
         return self._apply("ADD", inside, edge)
