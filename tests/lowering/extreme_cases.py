@@ -75,6 +75,15 @@ def _reflected(x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     return corners, edges
 
 
+def _grids(theta: Tensor) -> tuple[Tensor, ...]:
+    sizes = ((1, 1), (1, 4), (3, 1), (3, 2))
+    return tuple(
+        F.affine_grid(theta, [theta.shape[0], 1, *size], align_corners=aligned)
+        for size in sizes
+        for aligned in (True, False)
+    )
+
+
 def _layers() -> list[Case]:
     """Recurrent layers in double precision, which not every runtime has."""
     torch.manual_seed(0)
@@ -109,6 +118,8 @@ CASES = [
     case("every second element between corners", _halved, randn(1, 2, 5, 7)),
     case("every second element between dynamic corners", _halved, randn(1, 2, 4, 4), dynamic=({2: "H", 3: "W"},)),
     case("reflections of one pixel", _reflected, randn(1, 2, 2, 2), randn(1, 2, 3, 2), dynamic=({2: "H", 3: "W"},), growths=(0, -1)),
+    case("affine grids of one pixel", _grids, randn(2, 2, 3), dynamic=({0: "N"},)),
+    case("affine grid of a volume", lambda t: F.affine_grid(t, [1, 1, 2, 1, 3], align_corners=False), randn(1, 3, 4)),
     case("float16 beyond its squares", _small_precision, (randn(4, 300) * 400).half()),
     case("bfloat16 broadcast", _bfloat16, randn(3, 4)),
     *_layers(),

@@ -1,4 +1,4 @@
-"""Reading an image at computed places: `grid_sample`.
+"""Reading an image at computed places: `grid_sample`, and the places themselves: `affine_grid`.
 
 Pixels are rows of a table, in channels-last order, so that each neighbour of all places is one GATHER; weights that
 fall outside of the image are zero where the padding is.
@@ -6,11 +6,16 @@ fall outside of the image are zero where the padding is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product as choices
 
+import numpy as np
+import torch
+
 from edgeconv.dims import Size, product
 from edgeconv.graph import Tensor
+from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import to_channels_first, to_channels_last
 from edgeconv.lowering.refusal import CannotLowerError
@@ -49,6 +54,23 @@ def grid_sampler(
     total = sampler.read(neighbours)
     wide = b.reshape(total, (image.shape[0], *points, image.shape[1]))
     return to_channels_first(b, wide)
+
+
+@lower("aten.affine_grid_generator")
+def affine_grid(
+    b: LoweringBuilder, theta: Tensor, size: Sequence[Size], align_corners: bool
+) -> Tensor:
+    """The places of an image's pixels, moved: what the identity makes of them is known, and times `theta`."""
+    sizes = [axis for axis in size[2:] if isinstance(axis, int)]
+    if len(sizes) != len(size) - 2:
+        raise CannotLowerError("a grid of a dynamic size")
+    axes = len(sizes)
+    identity = torch.eye(axes, axes + 1, dtype=torch.float64)[None]
+    places = torch.ops.aten.affine_grid_generator.default(identity, [1, 1, *sizes], align_corners)
+    base = np.ones((math.prod(sizes), axes + 1), numpy_dtype(theta.dtype))
+    base[:, :axes] = places.reshape(-1, axes).numpy()
+    moved = b.op("FULLY_CONNECTED", theta, b.constant(base), None)
+    return b.reshape(b.transpose(moved, (0, 2, 1)), (theta.shape[0], *sizes, axes))
 
 
 class _Sampler:
