@@ -20,6 +20,25 @@ LINE = randn(2, 4, 11)
 VOLUME = randn(1, 2, 5, 6, 7)
 INTS = integers(2, 3, 4)
 MASK = randn(2, 3, 4) > 0
+LOG1P = torch.tensor(
+    [
+        -2,
+        -1,
+        -0.99999994,
+        -0.5,
+        -0.34,
+        -0.333,
+        -1e-8,
+        -0.0,
+        1e-38,
+        1e-4,
+        0.49,
+        0.51,
+        3,
+        1e30,
+        math.nan,
+    ]
+)
 
 
 def _gelu_written_out(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +101,8 @@ ELEMENTWISE = [
         )
     ),
     case("log1p of tiny values", torch.log1p, X * 1e-6),
+    case("log1p everywhere", torch.log1p, LOG1P),
+    case("log1p in double precision", torch.log1p, LOG1P.double()),
     case("expm1 of tiny values", torch.expm1, X * 1e-6),
     case("gelu tanh", lambda x: F.gelu(x, approximate="tanh"), X),
     case("gelu written out", _gelu_written_out, X * 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.transcendental import corrected_log1p
 from edgeconv.lowering.registry import Lowering, lower
 from edgeconv.signature import DType
 
@@ -11,6 +12,7 @@ __all__ = ["LOWERINGS"]
 
 # ONNX Runtime computes them in single precision only: double precision is left to the formulas.
 _KEPT = (DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32)
+_EXACT = (DType.FLOAT32, DType.FLOAT64)
 # From here on softplus is x itself, to the last digit of a float32.
 _SOFTPLUS_IS_X = 20
 
@@ -30,6 +32,11 @@ def softplus(
     return b.op("SOFTPLUS", x) if is_plain else None
 
 
+@lower("aten.log1p")
+def log1p(b: LoweringBuilder, x: Tensor) -> Tensor | None:
+    return corrected_log1p(b, b.cast(x, b.dtype)) if b.dtype in _EXACT else None
+
+
 @lower("aten.mish")
 def mish(b: LoweringBuilder, x: Tensor) -> Tensor | None:
     return b.op("MUL", x, b.op("TANH", b.op("SOFTPLUS", x))) if x.dtype in _KEPT else None
@@ -41,6 +48,7 @@ def log_sigmoid(b: LoweringBuilder, x: Tensor) -> Tensor | None:
 
 
 LOWERINGS = (
+    log1p,
     softplus,
     mish,
     log_sigmoid,
