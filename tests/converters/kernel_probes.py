@@ -179,12 +179,6 @@ PROBES: Mapping[str, Probe] = {
         compute=lambda x: np.full((2, 3), x), attributes=_along("shape", (2, 3)), ranks=(0, 0)
     ),
     "GATHER": Probe(compute=lambda x: x[[1, 0]], rest=_constant(1, 0), ranks=(1, 8)),
-    "GATHER_ELEMENTS": Probe(
-        compute=lambda x: x[[1]],
-        rest=lambda b, x: [b.constant(np.ones((1, *x.shape[1:]), np.int32))],
-        attributes=_along("axis", 0),
-        ranks=(1, 8),
-    ),
     "GATHER_ND": Probe(
         compute=lambda x: x[[1, 0]],
         rest=lambda b, _: [b.constant(np.asarray([[1], [0]], np.int32))],
