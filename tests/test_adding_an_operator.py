@@ -26,10 +26,10 @@ def test_the_lowering_and_the_case_that_are_shown_are_those_of_the_code() -> Non
     families = ROOT / "edgeconv" / "lowering" / "families"
     assert lowering in (families / "distance.py").read_text()
     # Formatters break the lines of the page otherwise than those of the table.
-    (expression,) = ast.parse(case).body
-    assert isinstance(expression, ast.Expr)
-    assert isinstance(expression.value, ast.Tuple)
-    shown = ast.unparse(expression.value.elts[0])
+    (addition,) = ast.parse(case).body
+    assert isinstance(addition, ast.AugAssign)
+    assert isinstance(addition.value, ast.List)
+    shown = ast.unparse(addition.value.elts[0])
     files = (ROOT / "tests" / "lowering").glob("*cases.py")
     assert any(shown in ast.unparse(ast.parse(path.read_text())) for path in files)
 

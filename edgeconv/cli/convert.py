@@ -61,7 +61,9 @@ Name = Annotated[
 Via = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="ID", help="A converter or format that routes must pass.", show_default=False
+        metavar="ID",
+        help="A converter or format that routes must pass, where it leads to the format.",
+        show_default=False,
     ),
 ]
 Avoid = Annotated[

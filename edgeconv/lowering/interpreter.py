@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -138,12 +139,21 @@ class Interpreter:
         except CannotLowerError as problem:
             return self._refuse(node, str(problem))
         except GraphError as error:
-            raise ConversionError(
-                f"the lowering of '{node.target}' failed",
-                why=str(error),
-                details=[str(source_of(node))],
-                hint="this is a gap in edgeconv: please report it",
-            ) from error
+            raise self._blame(node, error) from error
+
+    def _blame(self, node: fx.Node, error: GraphError) -> ConversionError:
+        """A lowering that failed, and whose it is."""
+        what, line = f"the lowering of '{node.target}' failed", str(source_of(node))
+        lowering = self._registry.find(str(node.target))
+        module = lowering.function.__module__ if lowering else ""
+        if lowering is None or module.startswith("edgeconv."):
+            hint = "this is a gap in edgeconv: please report it"
+            return ConversionError(what, why=str(error), details=[line], hint=hint)
+        file = lowering.function.__code__.co_filename
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{module}, line {frame.lineno}" for frame in frames if frame.filename == file]
+        hint = f"mend the lowering in '{module}', which a plug-in brings, or tell its authors"
+        return ConversionError(what, why=str(error), details=[*places[-1:], line], hint=hint)
 
     def _lower(self, node: fx.Node) -> Value:
         arguments = [self._resolve(argument) for argument in node.args]
@@ -270,7 +280,8 @@ def _apply(
         inspect.signature(lowering.function).bind(builder, *inputs, **named)
     except TypeError as error:
         raise CannotLowerError(str(error)) from error
-    return lowering.function(builder, *inputs, **named)
+    result = lowering.function(builder, *inputs, **named)
+    return list(result) if isinstance(result, tuple) else result
 
 
 def _has_complex(value: object) -> bool:

@@ -56,7 +56,7 @@ def unsupported_error(refusals: Sequence[Refusal]) -> UnsupportedOperatorsError:
     counts = Counter(keys)
     return UnsupportedOperatorsError(
         f"{counted(len(counts), 'operator')} cannot be lowered",
-        why="the edge graph has no words for what is listed",
+        why="edgeconv has no translation for what is listed",
         hint="write the model with other operators, or teach these to edgeconv: docs/adding-an-operator.md",
         details=[
             f"{operator} x{count}, first at {first[operator, why]}" + (f": {why}" if why else "")

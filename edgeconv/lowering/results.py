@@ -71,7 +71,8 @@ def check_results(node: fx.Node, result: Value, expected: Sequence[TensorType]) 
             raise CannotLowerError(f"its output {index}")
     got = [value for value in values if value is not None]
     if len(got) != len(expected):
-        raise GraphError(f"{node.target} gave {len(got)} results")
+        given, wanted = len(got), len(expected)
+        raise GraphError(f"the lowering gave {given} of {wanted} results, which are to be a list")
     for value, kind in zip(got, expected, strict=True):
         for part in (value.real, value.imag) if isinstance(value, ComplexPair) else (value,):
             _check_tensor(node, part, kind)
