@@ -127,9 +127,10 @@ class _Walk:
                 yield from self._before(read, depth + 1)
 
     def _behind(self, tensor: Tensor, depth: int = 0) -> Iterator[Node]:
-        """The arithmetic that reads `tensor`, or what comes of it, nearest first."""
+        """The arithmetic that reads `tensor`, or what comes of it, nearest first; all of one shape."""
         for node in self.consumers.get(tensor, ()):
-            if node.op in _ARITHMETIC and depth < _MAX_DEPTH:
+            is_arithmetic = node.op in _ARITHMETIC and depth < _MAX_DEPTH
+            if is_arithmetic and node.output.shape == tensor.shape:
                 yield node
                 yield from self._behind(node.output, depth + 1)
 

@@ -41,8 +41,9 @@ class Pass:
 
 
 OPTIMIZATIONS: tuple[Pass, ...] = (
+    # A formula is recognized before anything is folded into it.
     Pass(name="activations", run=join_activations),
-    # The layout comes first: behind it a convolution and its batch norm are neighbours, without a transpose between.
+    # The layout comes before folding: behind it a convolution and its batch norm are neighbours, without a transpose between.
     Pass(name="layout", run=assign_layout),
     Pass(name="regroup", run=regroup_transposes),
     Pass(

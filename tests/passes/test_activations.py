@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from edgeconv.graph import Builder, Graph, Tensor, check_graph
@@ -119,6 +120,15 @@ def test_a_part_that_others_read_stays() -> None:
     assert join_activations(b.graph) == 1
     check_graph(b.graph)
     assert [node.op for node in b.graph.nodes] == ["ADD", "RELU6", "HARD_SWISH"]
+
+
+def test_a_factor_that_adds_an_axis_stays() -> None:
+    b = Builder("graph")
+    x, f = b.input("x", DType.FLOAT32, (2, 3)), Formulas(b)
+    sixth = b.constant(np.full((1, 1, 1), 1 / 6, np.float32))
+    b.graph.outputs = [f("MUL", f("MUL", x, f("RELU6", f("ADD", x, 3.0))), sixth)]
+    assert join_activations(b.graph) == 0
+    check_graph(b.graph)
 
 
 def test_other_dtypes_stay() -> None:
