@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgeconv.plugin.converter import ConverterSpec, Cost, EnvironmentSpec, Rejection
 from edgeconv.plugin.extension import LOWERINGS, ONNX_TRANSLATIONS, load_extensions
 from edgeconv.plugin.job import Job, JobResult, Json
+from edgeconv.plugin.quantizer import QuantizerSpec
 
 __all__ = [
     "LOWERINGS",
@@ -15,6 +16,7 @@ __all__ = [
     "Job",
     "JobResult",
     "Json",
+    "QuantizerSpec",
     "Rejection",
     "load_extensions",
 ]

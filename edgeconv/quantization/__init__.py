@@ -1,0 +1,1 @@
+"""Quantization that keeps its accuracy: recipes, calibration, preparation, the accuracy budget, and the evidence."""
