@@ -17,7 +17,16 @@ from edgeconv.formats.foreign import HEAD_BYTES, recognize_file
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array
 
-__all__ = ["Arrays", "Batch", "Data", "check_data", "read_batches", "write_batches"]
+__all__ = [
+    "Arrays",
+    "Batch",
+    "Data",
+    "check_archive",
+    "check_data",
+    "open_arrays",
+    "read_batches",
+    "write_batches",
+]
 
 Arrays: TypeAlias = "Mapping[str, Array]"
 """Arrays by input name."""
@@ -143,7 +152,7 @@ def _read_path(path: Path) -> Iterator[dict[str, Array]]:
         yield _read_archive(path)
         return
     archives = sorted(path.glob("*.npz"))
-    arrays = {file.stem: _read_array(file) for file in sorted(path.glob("*.npy"))}
+    arrays = _map_arrays(path)
     if arrays:
         yield arrays
         return
@@ -156,6 +165,31 @@ def _read_path(path: Path) -> Iterator[dict[str, Array]]:
         )
     for archive in archives:
         yield _read_archive(archive)
+
+
+def open_arrays(folder: Path) -> dict[str, Array]:
+    """The `.npy` files of a folder by their names, mapped into memory instead of read.
+
+    Raises:
+        InvalidInputError: There is none, or one is damaged or holds Python objects.
+    """
+    arrays = _map_arrays(folder) if folder.is_dir() else {}
+    if not arrays:
+        raise InvalidInputError(f"'{folder}' holds no arrays", hint=_HINT)
+    return arrays
+
+
+def check_archive(path: Path) -> None:
+    """Refuse what is no `.npz` by its first bytes.
+
+    Raises:
+        InvalidInputError: It is empty, unreadable or of another kind.
+    """
+    _check_kind(path, b"PK")
+
+
+def _map_arrays(folder: Path) -> dict[str, Array]:
+    return {file.stem: _read_array(file) for file in sorted(folder.glob("*.npy"))}
 
 
 def _read_array(path: Path) -> Array:

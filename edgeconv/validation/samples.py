@@ -14,7 +14,16 @@ from edgeconv.errors import InvalidInputError
 from edgeconv.formats.handler import Array
 from edgeconv.signature import DType, Signature, TensorSpec
 
-__all__ = ["MAX_SAMPLES", "Sample", "Samples", "check_names", "fit_samples", "read_samples"]
+__all__ = [
+    "MAX_SAMPLES",
+    "Sample",
+    "Samples",
+    "check_names",
+    "count_samples",
+    "cut_sample",
+    "fit_samples",
+    "read_samples",
+]
 
 MAX_SAMPLES = 16
 
@@ -62,9 +71,9 @@ def fit_samples(batches: Iterable[Mapping[str, Array]], signature: Signature) ->
     """
     found: list[Sample] = []
     for batch in batches:
-        count = _count_samples(batch, signature)
+        count = count_samples(batch, signature)
         room = MAX_SAMPLES - len(found)
-        found += [_cut_all(batch, index, signature) for index in range(min(count, room))]
+        found += [cut_sample(batch, index, signature) for index in range(min(count, room))]
         if count > room:
             note = f"verified with the first {MAX_SAMPLES} samples; there are more"
             return Samples(items=tuple(found), note=note)
@@ -100,7 +109,12 @@ def _check_names(batch: Mapping[str, Array], names: Iterable[str]) -> None:
         )
 
 
-def _count_samples(batch: Mapping[str, Array], signature: Signature) -> int:
+def count_samples(batch: Mapping[str, Array], signature: Signature) -> int:
+    """How many samples a batch holds.
+
+    Raises:
+        InvalidInputError: An input has no array, or arrays have other numbers of samples.
+    """
     _check_names(batch, [spec.name for spec in signature.inputs])
     counts = {spec.name: _count(batch[spec.name], spec) for spec in signature.inputs}
     if len(set(counts.values())) > 1:
@@ -124,7 +138,12 @@ def _count(array: Array, spec: TensorSpec) -> int:
     return int(array.shape[0]) // _batch(spec)
 
 
-def _cut_all(batch: Mapping[str, Array], index: int, signature: Signature) -> Sample:
+def cut_sample(batch: Mapping[str, Array], index: int, signature: Signature) -> Sample:
+    """One sample of a batch, as inputs of the model.
+
+    Raises:
+        InvalidInputError: It does not fit, or holds NaN.
+    """
     inputs = {spec.name: _cut(batch[spec.name], spec, index) for spec in signature.inputs}
     for name, array in inputs.items():
         if array.dtype.kind in "fc" and np.isnan(array).any():

@@ -1,0 +1,200 @@
+"""What is told of a quantization that ended: the figures of what was chosen and of everything that was tried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from edgeconv.artifact import measure_size
+from edgeconv.plugin.job import Json
+from edgeconv.plugin.quantizer import QuantizedFile
+from edgeconv.quantization.candidates import Candidate, is_integer
+from edgeconv.quantization.engine import Attempt, Result
+from edgeconv.quantization.evidence import (
+    LayerEvidence,
+    compare_layers,
+    compare_outputs,
+    describe_precision,
+    measure_latencies,
+)
+from edgeconv.quantization.plans import Override
+from edgeconv.quantization.request import QuantizationRequest
+from edgeconv.report.strict_json import strict
+from edgeconv.signature import DType
+
+__all__ = ["Account", "give_account", "mark_pareto"]
+
+_MOST_TIMED = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A quantization that ended.
+
+    Attributes:
+        chosen: The file that is best.
+        facts: All about it, as JSON data.
+    """
+
+    chosen: Path
+    facts: dict[str, Json]
+
+
+def give_account(request: QuantizationRequest, result: Result) -> Account:
+    """Measure what is left to measure, and tell everything.
+
+    Raises:
+        InvalidInputError: The chosen file does not run.
+    """
+    assert result.chosen is not None
+    attempt, candidate = result.chosen
+    material, model = result.material, attempt.prepared.model
+    float_seconds, candidate = _time(request, result, candidate)
+    path, file = candidate.path, candidate.file
+    if request.io != DType.FLOAT32:
+        path = request.scratch / f"io{result.bench.suffix}"
+        file = model.quantize(replace(candidate.plan, io=request.io), path)
+    layers = compare_layers(model, path, file, material.calibration, material.indices)
+    warnings = [*result.warnings, *attempt.prepared.notes, *file.warnings]
+    if float_seconds and candidate.latency_seconds and candidate.latency_seconds > float_seconds:
+        ratio = candidate.latency_seconds / float_seconds
+        warnings.append(
+            f"slower than the float model on this machine: {ratio:.2f} times its latency"
+        )
+    facts: dict[str, object] = {
+        "recipe": attempt.recipe.name,
+        "io": request.io.value,
+        "observer": attempt.observer if attempt.recipe.needs_calibration else None,
+        "preparation": attempt.prepared.changes,
+        "calibration": dict(material.manifest) or None,
+        "evaluation": _evaluation(result, candidate),
+        "is_met": result.is_met,
+        "float": {"size_bytes": measure_size(request.artifact), "latency_seconds": float_seconds},
+        "size_bytes": measure_size(path),
+        "latency_seconds": candidate.latency_seconds,
+        "snr_db": candidate.snr_db,
+        "integer_share": _integer_share(file, layers),
+        "precisions": dict(Counter(layer.precision for layer in layers)),
+        "operators_kept": _kept(layers),
+        "outputs": compare_outputs(result.material, result.bench, candidate),
+        "layers": [layer.to_json() for layer in layers],
+        "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
+        "candidates": _candidates(result, candidate),
+        "chosen": candidate.name,
+        "reproduce": _reproduce(request, attempt, candidate),
+        "versions": dict(file.versions),
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+    return Account(chosen=path, facts=cast("dict[str, Json]", strict(facts)))
+
+
+def _time(
+    request: QuantizationRequest, result: Result, chosen: Candidate
+) -> tuple[float | None, Candidate]:
+    """Latency of the float model, the chosen candidate and the others that matter."""
+    fidelity = result.material.fidelity
+    if fidelity is None:
+        return None, chosen
+    inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
+    others = [one for one in result.bench.made if one.score is not None and one is not chosen]
+    timed = [chosen, *others[-(_MOST_TIMED - 1) :]]
+    paths = [request.artifact, *(one.path for one in timed)]
+    seconds = measure_latencies(request.format, paths, inputs)
+    renewed = [
+        result.bench.with_latency(one, taken) for one, taken in zip(timed, seconds[1:], strict=True)
+    ]
+    return seconds[0], renewed[0]
+
+
+def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:
+    budget = result.material.budget
+    if budget is None:
+        return None
+    return {
+        "metric": budget.metric.name,
+        "unit": budget.metric.unit,
+        "is_higher_better": budget.metric.is_higher_better,
+        "samples": len(budget.evaluation.indices),
+        "before": budget.before,
+        "after": chosen.score,
+        "drop": chosen.drop,
+        "max_drop": budget.max_drop,
+    }
+
+
+def _integer_share(file: QuantizedFile, layers: Sequence[LayerEvidence]) -> float:
+    integers = [layer for layer in layers if is_integer(file.precisions.get(layer.name))]
+    return len(integers) / max(len(layers), 1)
+
+
+def _kept(layers: Iterable[LayerEvidence]) -> list[object]:
+    """Operators that are not in the recipe's precision, and why."""
+    return [
+        {"name": one.name, "code": one.code, "precision": one.precision, "reason": one.reason}
+        for one in layers
+        if one.reason
+    ]
+
+
+def mark_pareto(candidates: Sequence[Candidate]) -> set[str]:
+    """Names of candidates that none other beats in both size and what they lose."""
+    known = [one for one in candidates if one.drop is not None]
+    return {
+        one.name
+        for one in known
+        if not any(
+            (other.size_bytes <= one.size_bytes and (other.drop or 0) <= (one.drop or 0))
+            and (other.size_bytes < one.size_bytes or (other.drop or 0) < (one.drop or 0))
+            for other in known
+        )
+    }
+
+
+def _candidates(result: Result, chosen: Candidate) -> list[object]:
+    front = mark_pareto(result.bench.made)
+    return [
+        {
+            "name": one.name,
+            "size_bytes": one.size_bytes,
+            "snr_db": one.snr_db,
+            "score": one.score,
+            "drop": one.drop,
+            "latency_seconds": one.latency_seconds,
+            "is_within": one.is_within,
+            "is_pareto": one.name in front,
+            "is_chosen": one == chosen,
+        }
+        for one in result.bench.made
+    ]
+
+
+def _reproduce(
+    request: QuantizationRequest,
+    attempt: Attempt,
+    candidate: Candidate,
+) -> dict[str, object]:
+    """The chosen recipe as data that makes the same file again without any search."""
+    overrides = [
+        Override(pattern=name, recipe=name_precision(candidate.file, name))
+        for name in candidate.plan.operators
+    ]
+    return {
+        "recipe": attempt.recipe.name,
+        "overrides": {one.pattern: one.recipe for one in overrides},
+        "io": request.io.value,
+        "observer": attempt.observer,
+        "prepare": sorted(request.steps) if attempt.prepared.changes else [],
+        "samples": request.most_samples,
+        "seed": request.seed,
+    }
+
+
+def name_precision(file: QuantizedFile, operator: str) -> str:
+    """The recipe that an operator's precision is."""
+    described = describe_precision(file, operator)
+    return {"float16": "fp16", "int8 weights": "int8-weights", "int8 dynamic": "int8-dynamic"}.get(
+        described, described
+    )

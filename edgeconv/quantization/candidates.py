@@ -1,0 +1,161 @@
+"""Quantized files that are made to be compared, and what is measured of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from edgeconv.artifact import measure_size
+from edgeconv.formats import load_handler
+from edgeconv.formats.handler import Session
+from edgeconv.plugin.quantizer import FloatModel, Precision, QuantizationPlan, QuantizedFile
+from edgeconv.quantization.evaluation import Evaluation, mean_snr_db
+from edgeconv.quantization.metrics.spec import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.generic]
+
+__all__ = ["Budget", "Candidate", "Workbench"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a quantized model may lose.
+
+    Attributes:
+        metric: The figure that may become worse.
+        max_drop: By how much, in the metric's own unit; None to measure only.
+        before: The float model's figure.
+        evaluation: The samples it is measured on.
+    """
+
+    metric: Metric
+    max_drop: float | None
+    before: float
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A quantized file and its figures.
+
+    Attributes:
+        name: Tells it from others: `int8`, `int8, 3 operators in int16x8`.
+        path: The file.
+        plan: What it was made by.
+        file: What came of the plan.
+        size_bytes: Its size.
+        snr_db: Of its outputs to the float model's, on calibration samples; None without samples.
+        score: The metric's figure; None where nothing is evaluated.
+        drop: By how much it is worse than the float model's.
+        latency_seconds: Median of a run; None where it was not measured.
+        is_within: Whether it meets the budget.
+    """
+
+    name: str
+    path: Path
+    plan: QuantizationPlan
+    file: QuantizedFile
+    size_bytes: int
+    snr_db: float | None = None
+    score: float | None = None
+    drop: float | None = None
+    latency_seconds: float | None = None
+    is_within: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Workbench:
+    """Makes candidates and measures them.
+
+    Attributes:
+        format: Format id of the files.
+        suffix: Of their names.
+        scratch: Where they are written.
+        fidelity: Samples on which outputs are compared with the float model's; None without any.
+        budget: Of what is evaluated; None where nothing is.
+        made: Every candidate, in order.
+    """
+
+    format: str
+    suffix: str
+    scratch: Path
+    fidelity: Evaluation | None
+    budget: Budget | None
+    made: list[Candidate] = field(default_factory=list)
+
+    def make(self, model: FloatModel, plan: QuantizationPlan, name: str) -> Candidate:
+        """Quantize a model, and compare its outputs with the float model's.
+
+        Raises:
+            ConversionError: The library cannot do it.
+        """
+        path = self.scratch / f"{len(self.made):04}{self.suffix}"
+        file = model.quantize(plan, path)
+        candidate = Candidate(
+            name=name, path=path, plan=plan, file=file, size_bytes=measure_size(path)
+        )
+        if self.fidelity is not None:
+            outputs = self.run(candidate.path, self.fidelity)
+            candidate = replace(candidate, snr_db=mean_snr_db(self.fidelity.reference, outputs))
+        self.made.append(candidate)
+        return candidate
+
+    def probe(self, model: FloatModel, plan: QuantizationPlan) -> float:
+        """The fidelity of a plan in dB, of which nothing is kept.
+
+        Raises:
+            ConversionError: The library cannot do it.
+        """
+        assert self.fidelity is not None
+        path = self.scratch / f"probe{self.suffix}"
+        model.quantize(plan, path)
+        return mean_snr_db(self.fidelity.reference, self.run(path, self.fidelity))
+
+    def evaluate(self, candidate: Candidate) -> Candidate:
+        """Measure the metric; the candidate with its figures takes the place of the one without."""
+        if self.budget is None or candidate.score is not None:
+            return candidate
+        budget = self.budget
+        score = budget.evaluation.measure(
+            budget.metric, self.run(candidate.path, budget.evaluation)
+        )
+        drop = budget.metric.drop(budget.before, score)
+        is_within = budget.max_drop is None or drop <= budget.max_drop + 1e-12
+        return self._renew(
+            candidate, replace(candidate, score=score, drop=drop, is_within=is_within)
+        )
+
+    def with_latency(self, candidate: Candidate, seconds: float) -> Candidate:
+        """The candidate with its latency."""
+        return self._renew(candidate, replace(candidate, latency_seconds=seconds))
+
+    def run(self, path: Path, evaluation: Evaluation) -> Mapping[str, Array]:
+        """What a file makes of some samples."""
+        with load_handler(self.format).open(path, threads=2) as session:
+            return evaluation.run(lambda inputs: _outputs(session, inputs))
+
+    def _renew(self, old: Candidate, new: Candidate) -> Candidate:
+        self.made[self.made.index(old)] = new
+        return new
+
+
+def _outputs(session: Session, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    return session.run(inputs).outputs
+
+
+def integer_share(file: QuantizedFile, model: FloatModel) -> float:
+    """Share of operators that compute in integers."""
+    names = [operator.name for operator in model.operators]
+    integers = [name for name in names if is_integer(file.precisions.get(name))]
+    return len(integers) / max(len(names), 1)
+
+
+def is_integer(precision: Precision | None) -> bool:
+    """Whether an operator computes in integers."""
+    return precision is not None and (precision.is_static or precision.is_dynamic)

@@ -1,0 +1,228 @@
+"""One quantization from the float file to the chosen candidate: prepared in several ways, measured, searched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgeconv.errors import ConversionError, EdgeconvError
+from edgeconv.formats import find_format
+from edgeconv.plugin.quantizer import FLOAT32, FloatModel, Precision
+from edgeconv.quantization.candidates import Candidate, Workbench
+from edgeconv.quantization.material import Material, open_material
+from edgeconv.quantization.observers import find_observer
+from edgeconv.quantization.plans import check_recipe, make_plan, resolve
+from edgeconv.quantization.preparing import Prepared, Preparer, Step
+from edgeconv.quantization.recipes import RECIPES, Recipe, find_recipe
+from edgeconv.quantization.request import AUTO, QuantizationRequest
+from edgeconv.quantization.search import Refuge, Search, Sensitivity
+
+__all__ = ["Attempt", "Result", "run"]
+
+_OBSERVERS = ("min-max", "mse", "percentile")
+_ONE_OBSERVER = "min-max"
+_REFUGES = (
+    Refuge(name="int16x8", precision=RECIPES["int16x8"].precision),
+    Refuge(name="float32", precision=FLOAT32),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One way to prepare a model and to choose its ranges, with the whole model in the recipe's precision.
+
+    Attributes:
+        recipe: The recipe.
+        prepared: The model.
+        observer: Name of what chose the ranges.
+        candidate: What came of it.
+    """
+
+    recipe: Recipe
+    prepared: Prepared
+    observer: str
+    candidate: Candidate
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What a quantization came to.
+
+    Attributes:
+        material: The data.
+        bench: All candidates.
+        attempts: Ways that were tried before anything was searched.
+        chosen: The one that was taken further, and the candidate that is best; within the budget if any is.
+        ranking: Operators by sensitivity, if that was measured.
+        is_met: Whether the budget is met; True where there is none.
+        warnings: What the user should know.
+    """
+
+    material: Material
+    bench: Workbench
+    attempts: list[Attempt] = field(default_factory=list)
+    chosen: tuple[Attempt, Candidate] | None = None
+    ranking: list[Sensitivity] = field(default_factory=list)
+    is_met: bool = True
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(request: QuantizationRequest, open_model: Callable[[], FloatModel]) -> Result:
+    """Quantize.
+
+    Args:
+        request: What is to be done.
+        open_model: Opens the float artifact.
+
+    Raises:
+        UsageError: The recipe, an override or the data cannot be used.
+        InvalidInputError: The artifact or the data is damaged or does not fit.
+        ConversionError: The library cannot quantize the model in any way.
+    """
+    return _Engine(request, open_model).run()
+
+
+class _Engine:
+    def __init__(self, request: QuantizationRequest, open_model: Callable[[], FloatModel]) -> None:
+        self._request = request
+        self._open = open_model
+        model = open_model()
+        recipes = [find_recipe(request.recipe)] if request.recipe != AUTO else _usable(model)
+        for recipe in recipes:
+            check_recipe(model, recipe)
+        self._recipes = recipes
+        self._overrides = resolve(model.operators, request.overrides)
+        needs = any(recipe.needs_calibration for recipe in recipes) or any(
+            precision.is_static for precision in self._overrides.values()
+        )
+        material = open_material(request, model, needs_calibration=needs)
+        bench = Workbench(
+            format=request.format,
+            suffix=find_format(request.format).suffix,
+            scratch=request.scratch,
+            fidelity=material.fidelity,
+            budget=material.budget,
+        )
+        self._result = Result(material=material, bench=bench, warnings=list(material.warnings))
+        self._deadline = time.monotonic() + request.search_seconds
+
+    def run(self) -> Result:
+        """All recipes; the best candidate of them."""
+        found = [self._best_of(recipe) for recipe in self._recipes]
+        chosen = min(found, key=lambda pair: self._rank(pair[1]))
+        self._result.chosen = chosen
+        budget = self._result.material.budget
+        self._result.is_met = budget is None or budget.max_drop is None or chosen[1].is_within
+        return self._result
+
+    def _best_of(self, recipe: Recipe) -> tuple[Attempt, Candidate]:
+        attempts = self._attempt(recipe)
+        best = max(attempts, key=lambda one: one.candidate.snr_db or 0.0)
+        candidate = self._result.bench.evaluate(best.candidate)
+        self._result.attempts += attempts
+        budget = self._result.material.budget
+        if budget is None or budget.max_drop is None or candidate.is_within:
+            return best, candidate
+        searched = self._search(best, candidate)
+        return best, min([candidate, *searched], key=self._rank)
+
+    def _rank(self, candidate: Candidate) -> tuple[float, float, float]:
+        """Within the budget first; then by what is to be optimized; of those outside the one that loses least."""
+        if candidate.drop is not None and not candidate.is_within:
+            return (1.0, candidate.drop, candidate.size_bytes)
+        if self._request.optimize == "latency":
+            return (0.0, self._latency(candidate), candidate.size_bytes)
+        return (0.0, candidate.size_bytes, candidate.drop or 0.0)
+
+    def _latency(self, candidate: Candidate) -> float:
+        return candidate.latency_seconds or float("inf")
+
+    def _attempt(self, recipe: Recipe) -> list[Attempt]:
+        """Every way to prepare the model and every observer, as far as the request leaves them open."""
+        attempts: list[Attempt] = []
+        problems: list[EdgeconvError] = []
+        preparer = Preparer(
+            open_model=self._open,
+            dataset=self._result.material.calibration,
+            indices=self._result.material.indices,
+            precision=recipe.precision,
+        )
+        for steps in self._ways(recipe):
+            prepared = preparer.prepare(steps)
+            for observer in self._observers(recipe):
+                try:
+                    attempts.append(self._make(recipe, prepared, observer, bool(steps)))
+                except ConversionError as error:
+                    problems.append(error)
+        if not attempts:
+            raise problems[0]
+        return attempts
+
+    def _ways(self, recipe: Recipe) -> list[frozenset[Step]]:
+        """As the file is, and prepared; which of them serves is seen only where there are samples to compare on."""
+        wanted = frozenset(Step(name) for name in self._request.steps)
+        if recipe.precision.weights == "float16" or not wanted:
+            return [frozenset()]
+        if self._result.material.fidelity is None:
+            return [wanted]
+        return [frozenset(), wanted]
+
+    def _observers(self, recipe: Recipe) -> tuple[str, ...]:
+        if self._request.observer != AUTO:
+            return (self._request.observer,)
+        return _OBSERVERS if recipe.needs_calibration else (_ONE_OBSERVER,)
+
+    def _make(
+        self,
+        recipe: Recipe,
+        prepared: Prepared,
+        observer: str,
+        is_prepared: bool,  # noqa: FBT001 - private
+    ) -> Attempt:
+        plan = make_plan(
+            recipe.precision,
+            {**prepared.operators, **self._overrides},
+            statistics=prepared.statistics,
+            observer=find_observer(observer),
+            model=prepared.model,
+        )
+        way = "prepared" if is_prepared else "as it is"
+        name = (
+            f"{recipe.name}, {way}, {observer}"
+            if recipe.needs_calibration
+            else f"{recipe.name}, {way}"
+        )
+        candidate = self._result.bench.make(prepared.model, plan, name)
+        return Attempt(recipe=recipe, prepared=prepared, observer=observer, candidate=candidate)
+
+    def _search(self, attempt: Attempt, base: Candidate) -> list[Candidate]:
+        """Candidates with the most sensitive operators in a more accurate precision."""
+        search = Search(
+            prepared=attempt.prepared,
+            precision=attempt.recipe.precision,
+            observer=find_observer(attempt.observer),
+            bench=self._result.bench,
+            deadline=self._deadline,
+            name=attempt.recipe.name,
+            overrides=self._overrides,
+        )
+        ranking = search.rank(base)
+        self._result.ranking = ranking
+        refuges = [one for one in _REFUGES if self._helps(one, attempt.recipe.precision)]
+        found = [search.meet(ranking, refuge) for refuge in refuges] if ranking else []
+        return [candidate for candidate in found if candidate is not None]
+
+    def _helps(self, refuge: Refuge, precision: Precision) -> bool:
+        if not refuge.precision.is_static:
+            return True
+        return precision.is_static and precision.activations != refuge.precision.activations
+
+
+def _usable(model: FloatModel) -> list[Recipe]:
+    """Every recipe that has a kernel for some operator."""
+    return [
+        recipe
+        for recipe in RECIPES.values()
+        if not all(model.refusal(one, recipe.precision) for one in model.operators)
+    ]

@@ -1,0 +1,169 @@
+"""What is said of a quantized file: its figures against the float model's, per output and per layer."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from edgeconv.formats import load_handler
+from edgeconv.plugin.quantizer import FloatModel, QuantizedFile
+from edgeconv.quantization.candidates import Candidate, Workbench
+from edgeconv.quantization.dataset import Dataset
+from edgeconv.quantization.evaluation import snr_db
+from edgeconv.quantization.material import Material
+from edgeconv.validation.measure import time_rounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.generic]
+
+__all__ = [
+    "LayerEvidence",
+    "compare_layers",
+    "compare_outputs",
+    "describe_precision",
+    "measure_latencies",
+]
+
+_SAMPLES = 8
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerEvidence:
+    """One operator of the float model, and what became of it.
+
+    Attributes:
+        name: Its name.
+        code: The operator.
+        precision: What it computes in.
+        snr_db: Of its output to the float model's, over the samples; None where its output is gone, fused away.
+        source: The line of the user's program.
+        reason: Why it is not in the precision of the recipe.
+    """
+
+    name: str
+    code: str
+    precision: str
+    snr_db: float | None
+    source: str
+    reason: str
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON data."""
+        return asdict(self)
+
+
+def compare_layers(
+    model: FloatModel,
+    quantized: Path,
+    file: QuantizedFile,
+    dataset: Dataset | None,
+    indices: Sequence[int],
+) -> tuple[LayerEvidence, ...]:
+    """Every operator in the order in which they run, with the error of its output on a few samples."""
+    errors = _Errors()
+    if dataset is not None:
+        for batch in dataset.read(indices[:_SAMPLES]):
+            reference = {n: v.copy() for n, v in model.observe(batch.inputs).items()}
+            errors.add(reference, model.observe_quantized(quantized, batch.inputs))
+    return tuple(
+        LayerEvidence(
+            name=one.name,
+            code=one.code,
+            precision=describe_precision(file, one.name),
+            snr_db=errors.snr_db(one.name),
+            source=one.source,
+            reason=file.reasons.get(one.name, ""),
+        )
+        for one in model.operators
+    )
+
+
+def describe_precision(file: QuantizedFile, operator: str) -> str:
+    """In a word what an operator computes in: `int8`, `int16x8`, `float32`, `int8 weights`."""
+    precision = file.precisions.get(operator)
+    if precision is None:
+        return "float32"
+    if precision.is_dynamic:
+        return f"{precision.weights} dynamic"
+    if precision.activations == "int16":
+        return "int16x8"
+    if precision.activations == "float32" and precision.weights != "float32":
+        return f"{precision.weights} weights"
+    return precision.activations
+
+
+class _Errors:
+    """Power of signal and noise of each tensor."""
+
+    def __init__(self) -> None:
+        self._power: dict[str, list[float]] = {}
+
+    def add(self, reference: Mapping[str, Array], values: Mapping[str, Array]) -> None:
+        for name, wanted in reference.items():
+            got = values.get(name)
+            if got is None or got.shape != wanted.shape or wanted.dtype.kind != "f":
+                continue
+            signal, noise = self._power.setdefault(name, [0.0, 0.0])
+            finite = np.isfinite(wanted)
+            exact = np.where(finite, wanted, 0).astype(np.float64)
+            difference = np.where(finite, got, 0).astype(np.float64) - exact
+            self._power[name] = [
+                signal + float(np.square(exact).sum()),
+                noise + float(np.square(difference).sum()),
+            ]
+
+    def snr_db(self, name: str) -> float | None:
+        if name not in self._power:
+            return None
+        signal, noise = self._power[name]
+        if not noise:
+            return 200.0
+        return round(float(10 * np.log10(max(signal, 1e-300) / noise)), 2)
+
+
+def measure_latencies(
+    format_id: str, paths: Sequence[Path], inputs: Mapping[str, Array], *, seconds: float = _SECONDS
+) -> tuple[float, ...]:
+    """Median seconds of a run of each file, on one thread, measured in turns."""
+    handler = load_handler(format_id)
+    sessions = [handler.open(path, threads=1) for path in paths]
+    times = time_rounds(sessions, inputs, seconds=seconds)
+    return tuple(statistics.median(each) for each in times)
+
+
+def compare_outputs(
+    material: Material, bench: Workbench, candidate: Candidate
+) -> list[dict[str, object]]:
+    """How each output differs from the float model's, on the samples that were kept for it."""
+    if material.fidelity is None:
+        return []
+    outputs = bench.run(candidate.path, material.fidelity)
+    return [
+        _compare_output(name, wanted, outputs[name])
+        for name, wanted in material.fidelity.reference.items()
+    ]
+
+
+def _compare_output(name: str, wanted: Array, got: Array) -> dict[str, object]:
+    exact, other = wanted.astype(np.float64), got.astype(np.float64)
+    difference = np.abs(exact - other)
+    lengths = float(np.linalg.norm(exact) * np.linalg.norm(other))
+    is_classes = exact.ndim == 2 and exact.shape[1] > 1
+    return {
+        "name": name,
+        "snr_db": snr_db(wanted, got),
+        "cosine": float((exact * other).sum()) / lengths if lengths else 1.0,
+        "max_abs_error": float(difference.max(initial=0.0)),
+        "top1_agreement": float(np.mean(exact.argmax(1) == other.argmax(1)))
+        if is_classes
+        else None,
+        "is_finite": bool(np.isfinite(other[np.isfinite(exact)]).all()),
+    }

@@ -1,0 +1,8 @@
+"""Metrics of accuracy, each in a file of its own."""
+
+from __future__ import annotations
+
+from edgeconv.quantization.metrics.registry import AGREEMENT, METRICS, find_metric
+from edgeconv.quantization.metrics.spec import Evaluated, Metric
+
+__all__ = ["AGREEMENT", "METRICS", "Evaluated", "Metric", "find_metric"]

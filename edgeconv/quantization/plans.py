@@ -1,0 +1,128 @@
+"""From a recipe and the user's overrides to the precision of every operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from edgeconv.errors import UsageError
+from edgeconv.plugin.quantizer import FloatModel, Operator, Precision, QuantizationPlan, Range
+from edgeconv.quantization.calibration import Statistics
+from edgeconv.quantization.observers import Observer
+from edgeconv.quantization.recipes import FLOAT, Recipe, find_recipe
+from edgeconv.signature import DType
+
+__all__ = ["Override", "bits_by_tensor", "check_recipe", "make_plan", "parse_override", "resolve"]
+
+_BITS = {"int8": 8, "int16": 16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Operators that have another precision than the recipe says.
+
+    Attributes:
+        pattern: Matched with the operator's name, and with the line and PyTorch node it came from; `*` and `?` are wild.
+        recipe: Name of a recipe, or `float32`.
+    """
+
+    pattern: str
+    recipe: str
+
+    @property
+    def precision(self) -> Precision:
+        """What the operators compute in."""
+        return FLOAT.precision if self.recipe == FLOAT.name else find_recipe(self.recipe).precision
+
+
+def parse_override(text: str) -> Override:
+    """An override as it is written: `PATTERN=RECIPE`.
+
+    Raises:
+        UsageError: It is written otherwise, or there is no such recipe.
+
+    Example:
+        >>> parse_override("*/classifier*=float32").recipe
+        'float32'
+    """
+    pattern, found, recipe = text.rpartition("=")
+    if not found or not pattern or not recipe:
+        raise UsageError(
+            f"'{text}' is no override",
+            hint="write PATTERN=RECIPE, such as '*classifier*=float32'",
+        )
+    if recipe != FLOAT.name:
+        find_recipe(recipe)
+    return Override(pattern=pattern, recipe=recipe)
+
+
+def resolve(operators: Sequence[Operator], overrides: Sequence[Override]) -> dict[str, Precision]:
+    """The precision of each operator that an override matches; the last one that does decides.
+
+    Raises:
+        UsageError: One matches nothing.
+    """
+    found: dict[str, Precision] = {}
+    for override in overrides:
+        matched = [one for one in operators if _matches(one, override.pattern)]
+        if not matched:
+            names = ", ".join(f"'{one.name}'" for one in operators[:8])
+            raise UsageError(
+                f"'{override.pattern}' matches no operator",
+                why=f"the operators are named {names}{', …' if len(operators) > 8 else ''}",
+                hint="see all names with 'edgeconv inspect', or with the report of a run without overrides",
+            )
+        found.update((one.name, override.precision) for one in matched)
+    return found
+
+
+def _matches(operator: Operator, pattern: str) -> bool:
+    return any(
+        text
+        and (fnmatchcase(text, pattern) or any(fnmatchcase(word, pattern) for word in text.split()))
+        for text in (operator.name, operator.source)
+    )
+
+
+def check_recipe(model: FloatModel, recipe: Recipe) -> None:
+    """Refuse a recipe that the runtime has no kernel for in any operator of a model, before the work starts.
+
+    Raises:
+        UsageError: There is none.
+    """
+    refusals = [model.refusal(operator, recipe.precision) for operator in model.operators]
+    if refusals and all(refusals):
+        reasons = list(dict.fromkeys(refusals))
+        raise UsageError(
+            f"recipe '{recipe.name}' does nothing for this model",
+            why="the runtime has no kernel for any of its operators in this precision",
+            hint="use another recipe; 'edgeconv quantize --help' lists them",
+            details=reasons[:8],
+        )
+
+
+def make_plan(
+    precision: Precision,
+    operators: Mapping[str, Precision],
+    *,
+    statistics: Statistics | None,
+    observer: Observer,
+    model: FloatModel,
+    io: DType = DType.FLOAT32,
+) -> QuantizationPlan:
+    """A plan with the ranges of all activations, if there are any statistics of them."""
+    ranges: dict[str, Range] = {}
+    plan = QuantizationPlan(default=precision, operators=operators, io=io)
+    if statistics is not None:
+        ranges = statistics.ranges(observer, bits_by_tensor(model, plan))
+    return QuantizationPlan(default=precision, operators=operators, ranges=ranges, io=io)
+
+
+def bits_by_tensor(model: FloatModel, plan: QuantizationPlan) -> dict[str, int]:
+    """Bits of the integers that activations are stored as, by tensor."""
+    return {
+        name: _BITS.get(plan.precision_of(operator.name).activations, 8)
+        for operator in model.operators
+        for name in operator.outputs
+    }
