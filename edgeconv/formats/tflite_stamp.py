@@ -17,7 +17,7 @@ from edgeconv.formats.tflite_metadata import STANDARD_NAME, copy_files, pack_met
 from edgeconv.formats.tflite_model import SIGNATURE_KEY, read_model
 from edgeconv.signature import Signature
 
-__all__ = ["pack_model", "stamp_model", "unpack_model"]
+__all__ = ["pack_model", "stamp_model", "store_entry", "unpack_model"]
 
 _NUMBERED = re.compile(r"(.*?)_?(\d+)")
 
@@ -31,7 +31,6 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
         InvalidInputError: It is no intact TFLite file, or has another number of inputs or outputs.
         OSError: It cannot be rewritten.
     """
-    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
     declared = read_model(path)
@@ -39,13 +38,11 @@ def stamp_model(path: Path, signature: Signature, metadata: Mapping[str, str]) -
     outputs = _match(path, "outputs", declared.outputs, [spec.name for spec in signature.outputs])
     model = unpack_model(path)
     _rename(model, inputs, outputs, schema)
-    entries = {METADATA_NAME: write_record(signature, metadata).encode()}
+    store_entry(model, METADATA_NAME, write_record(signature, metadata).encode())
     if METADATA_NAME in declared.metadata or not declared.has_standard_metadata:
         # What another tool wrote there, such as how images are normalized, is more than edgeconv knows.
         name = path.name.removesuffix(".tflite")
-        entries[STANDARD_NAME] = pack_metadata(name, signature, metadata)
-    for name, entry in entries.items():
-        _store(model, name, np.frombuffer(entry, np.uint8), schema)
+        store_entry(model, STANDARD_NAME, pack_metadata(name, signature, metadata))
     pack_model(model, path, metadata)
 
 
@@ -156,8 +153,18 @@ def _take_out(buffer: Any, content: mmap.mmap) -> StoredBuffer:  # noqa: ANN401
     return StoredBuffer(None if data is None else np.asarray(data, dtype=np.uint8))
 
 
-def _store(model: Any, name: str, data: Any, schema: Any) -> None:  # noqa: ANN401
-    """Add a metadata entry, or give the one of this name new content."""
+def store_entry(model: Any, name: str, content: bytes) -> None:  # noqa: ANN401
+    """Add a metadata entry, or give the one of this name new content.
+
+    Args:
+        model: Tables of `unpack_model`.
+        name: The entry's name.
+        content: What it holds from then on.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = np.frombuffer(content, np.uint8)
     model.metadata = model.metadata or []
     entry = next((m for m in model.metadata if _as_text(m.name) == name), None)
     if entry is not None:

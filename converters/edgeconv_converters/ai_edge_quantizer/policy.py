@@ -1,0 +1,86 @@
+"""Which operators the installed LiteRT computes in which precision, read from `kernels.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+
+from packaging.version import Version
+
+from edgeconv.plugin.quantizer import FLOAT32, Operator, Precision
+
+__all__ = ["Policy", "installed_policy", "kind_of", "recipe_name"]
+
+_PACKAGE = "edgeconv_converters.ai_edge_quantizer"
+_RUNTIME = "ai-edge-litert"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a release of the runtime has kernels for.
+
+    Attributes:
+        runtime: The release.
+        kernels: Operators by kind of precision; see `kind_of`.
+    """
+
+    runtime: str
+    kernels: Mapping[str, frozenset[str]]
+
+    def refusal(self, operator: Operator, precision: Precision) -> str:
+        """Why there is no kernel; empty if there is one."""
+        kind = kind_of(precision)
+        if kind in ("float32", "fp16"):
+            return ""
+        if kind not in self.kernels:
+            return f"LiteRT {self.runtime} has no kernels for {_words(precision)}"
+        if operator.code not in self.kernels[kind]:
+            return f"LiteRT {self.runtime} has no {kind} kernel for {operator.code}"
+        return ""
+
+
+def installed_policy() -> Policy:
+    """The policy of the runtime that is installed."""
+    return _policy_of(version(_RUNTIME))
+
+
+@cache
+def _policy_of(runtime: str) -> Policy:
+    tables = tomllib.loads(files(_PACKAGE).joinpath("kernels.toml").read_text())
+    releases = sorted(tables, key=Version)
+    known = [release for release in releases if Version(release) <= Version(runtime)]
+    table = tables[known[-1] if known else releases[0]]
+    return Policy(
+        runtime=runtime, kernels={kind: frozenset(codes) for kind, codes in table.items()}
+    )
+
+
+def kind_of(precision: Precision) -> str:
+    """The name that `kernels.toml` has for a precision: that of its recipe, blocks of all sizes under one."""
+    if precision == FLOAT32:
+        return "float32"
+    if precision.weights == "float16":
+        return "fp16"
+    if precision.is_static:
+        bits = precision.weights.removeprefix("int")
+        if precision.activations == precision.weights:
+            return precision.weights
+        return f"{precision.activations}x{bits}"
+    kind = (
+        f"{precision.weights}-dynamic" if precision.is_dynamic else f"{precision.weights}-weights"
+    )
+    return f"{kind}-block" if precision.block else kind
+
+
+def recipe_name(precision: Precision) -> str:
+    """The name of the recipe that asks for a precision."""
+    block = f"b{precision.block}" if precision.block else ""
+    return kind_of(precision).replace("block", block)
+
+
+def _words(precision: Precision) -> str:
+    return f"{precision.weights} weights with {precision.activations} activations"

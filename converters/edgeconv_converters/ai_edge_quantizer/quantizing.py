@@ -1,0 +1,144 @@
+"""Carries out a plan: ai-edge-quantizer for integers, halves beside it, names and metadata as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeconv.formats.record import write_record
+from edgeconv.formats.tflite_file import METADATA_NAME, write_tflite
+from edgeconv.formats.tflite_metadata import copy_files
+from edgeconv.formats.tflite_stamp import store_entry
+from edgeconv.plugin.quantizer import (
+    FLOAT32,
+    Operator,
+    Precision,
+    QuantizationPlan,
+    QuantizedFile,
+)
+from edgeconv.signature import DType, TensorSpec
+from edgeconv_converters.ai_edge_quantizer.finishing import Ends, finish_tables
+from edgeconv_converters.ai_edge_quantizer.halves import store_halves
+from edgeconv_converters.ai_edge_quantizer.library import quantize_tables
+from edgeconv_converters.ai_edge_quantizer.policy import recipe_name
+from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
+from edgeconv_converters.ai_edge_quantizer.recipe import make_recipe
+from edgeconv_converters.ai_edge_quantizer.statistics import make_statistics, refuse_gaps
+from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
+from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
+
+__all__ = ["quantize_file"]
+
+Refuse = Callable[[Operator, Precision], str]
+
+_LIBRARIES = ("ai-edge-litert", "ai-edge-quantizer")
+_FLOAT = schema.TensorType.FLOAT32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decision:
+    """What each operator that changes is to compute in, and why others are not in what was asked."""
+
+    integers: Mapping[str, Precision]
+    halves: frozenset[str]
+    reasons: Mapping[str, str]
+
+
+def quantize_file(
+    file: FloatFile,
+    operators: Sequence[Operator],
+    plan: QuantizationPlan,
+    path: Path,
+    *,
+    refuse: Refuse,
+) -> QuantizedFile:
+    """Write a quantized file.
+
+    Raises:
+        ConversionError: A range is missing, or ai-edge-quantizer fails.
+        OSError: It cannot be written; what was written of it stays for the caller to remove.
+    """
+    decision = _decide(operators, plan, refuse)
+    tables = copy_tables(file.tables)
+    ends = Ends.of(tables.subgraphs[0])
+    _quantize_integers(tables, operators, decision.integers, plan)
+    if plan.io == DType.UINT8:
+        make_ends_unsigned(tables)
+    halved = store_halves(tables, decision.halves)
+    finish_tables(tables, ends)
+    _store_record(tables, file, plan)
+    write_tflite(path, tables.Pack, tables.buffers)
+    copy_files(file.path, path, {})
+    precisions = {
+        operator.name: decision.integers.get(operator.name, FLOAT32) for operator in operators
+    }
+    precisions.update(dict.fromkeys(halved, Precision(weights="float16")))
+    return QuantizedFile(
+        precisions=precisions,
+        reasons=decision.reasons,
+        versions={name: version(name) for name in _LIBRARIES},
+    )
+
+
+def _store_record(tables: Tables, file: FloatFile, plan: QuantizationPlan) -> None:
+    """What edgeconv knows of the file, with the new precision and dtypes."""
+    declared = file.declared
+    metadata = {**declared.record, "precision": recipe_name(plan.default)}
+    signature = replace(
+        declared.signature,
+        inputs=_with_dtype(declared.signature.inputs, plan.io),
+        outputs=_with_dtype(declared.signature.outputs, plan.io),
+    )
+    store_entry(tables, METADATA_NAME, write_record(signature, metadata).encode())
+
+
+def _with_dtype(specs: Sequence[TensorSpec], io: DType) -> tuple[TensorSpec, ...]:
+    return tuple(replace(s, dtype=io) if s.dtype == DType.FLOAT32 else s for s in specs)
+
+
+def _decide(operators: Sequence[Operator], plan: QuantizationPlan, refuse: Refuse) -> _Decision:
+    integers: dict[str, Precision] = {}
+    halves: set[str] = set()
+    reasons: dict[str, str] = {}
+    for operator in operators:
+        wanted = plan.precision_of(operator.name)
+        reason = refuse(operator, wanted)
+        if reason:
+            reasons[operator.name] = reason
+        elif wanted.weights == "float16":
+            halves.add(operator.name)
+        elif wanted != FLOAT32:
+            integers[operator.name] = wanted
+    return _Decision(integers=integers, halves=frozenset(halves), reasons=reasons)
+
+
+def _quantize_integers(
+    tables: Tables,
+    operators: Sequence[Operator],
+    precisions: Mapping[str, Precision],
+    plan: QuantizationPlan,
+) -> None:
+    graph = tables.subgraphs[0]
+    by_name = {tensor.name.decode(errors="replace"): tensor for tensor in graph.tensors}
+    needed: dict[str, str] = {}
+    constants: dict[str, Array] = {}
+    for operator in operators:
+        for name in (*operator.inputs, *operator.outputs):
+            if not name or by_name[name].type != _FLOAT:
+                continue
+            value = constant_of(tables, by_name[name])
+            if value is not None:
+                constants[name] = value
+            elif operator.name in precisions and precisions[operator.name].is_static:
+                needed[name] = operator.name
+    if plan.io != DType.FLOAT32:
+        ends = [graph.tensors[index] for index in (*graph.inputs, *graph.outputs)]
+        needed.update({t.name.decode(): "inputs and outputs" for t in ends if t.type == _FLOAT})
+    refuse_gaps(needed, plan.ranges)
+    recipe = make_recipe(tables, precisions, plan.io)
+    statistics = make_statistics(operators, precisions, plan.ranges, constants)
+    quantize_tables(tables, recipe, statistics)

@@ -1,0 +1,110 @@
+"""A plan as ai-edge-quantizer reads it: for each operator an algorithm and a configuration.
+
+Its own recipes name operators by regular expressions, which it compiles again for each operator once there are more
+than 512, and skips what its built-in policy does not know. Here operators are looked up by the scope that it asks with,
+and the policy is `kernels.toml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ai_edge_quantizer import qtyping
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.utils import tfl_flatbuffer_utils
+
+from edgeconv.plugin.quantizer import Precision
+from edgeconv.signature import DType
+from edgeconv_converters.ai_edge_quantizer.operators import tensor_name
+from edgeconv_converters.ai_edge_quantizer.tables import Tables
+
+__all__ = ["PlannedRecipe", "make_recipe"]
+
+Config: TypeAlias = qtyping.OpQuantizationConfig
+_Name = qtyping.TFLOperationName
+_Granularity = qtyping.QuantGranularity
+_Compute = qtyping.ComputePrecision
+
+_NOTHING = (AlgorithmName.NO_QUANTIZE, qtyping.OpQuantizationConfig())
+_STATIC_INT8 = Precision(weights="int8", activations="int8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRecipe:
+    """Stands where ai-edge-quantizer has its `RecipeManager`.
+
+    Attributes:
+        configs: Of each operator that is quantized, by the scope it is asked for.
+        ends: Of the graph's inputs and outputs, by name and scope.
+    """
+
+    configs: Mapping[str, Config]
+    ends: Mapping[tuple[str, str], Config]
+
+    def get_quantization_configs(self, operation: _Name, scope: str) -> tuple[str, Config]:
+        """The algorithm and configuration of an operator; called by ai-edge-quantizer."""
+        is_end = operation in (_Name.INPUT, _Name.OUTPUT)
+        config = self.ends.get((operation, scope)) if is_end else self.configs.get(scope)
+        return _NOTHING if config is None else (AlgorithmName.MIN_MAX_UNIFORM_QUANT, config)
+
+    def need_calibration(self) -> bool:
+        """Statistics are always given; called by ai-edge-quantizer."""
+        return False
+
+
+def make_recipe(tables: Tables, precisions: Mapping[str, Precision], io: DType) -> PlannedRecipe:
+    """The recipe.
+
+    Args:
+        tables: The float model; the scopes are those of its main graph.
+        precisions: Of each operator that ai-edge-quantizer is to quantize, by name.
+        io: Dtype of the inputs and outputs; those of uint8 are int8 here.
+    """
+    graph = tables.subgraphs[0]
+    configs = {
+        _scope(graph, operator): _config(precisions[tensor_name(graph, operator.outputs[0])])
+        for operator in graph.operators
+        if operator.outputs and tensor_name(graph, operator.outputs[0]) in precisions
+    }
+    ends: dict[tuple[str, str], Config] = {}
+    if io != DType.FLOAT32:
+        virtual = tfl_flatbuffer_utils.get_subgraph_input_output_operators(graph)
+        config = _config(_STATIC_INT8)
+        ends = {(end.op_key, _scope(graph, end)): config for end in virtual}
+    return PlannedRecipe(configs=configs, ends=ends)
+
+
+def _scope(graph: Any, operator: Any) -> str:  # noqa: ANN401 - untyped library
+    return str(tfl_flatbuffer_utils.get_op_scope(operator, graph.tensors))
+
+
+def _config(precision: Precision) -> Config:
+    """A configuration; weights are symmetric, with a scale for each channel or block, as all kernels need them."""
+    granularity = (
+        _Granularity(f"BLOCKWISE_{precision.block}")
+        if precision.block
+        else _Granularity.CHANNELWISE
+    )
+    is_integer = precision.is_static or precision.is_dynamic
+    return qtyping.OpQuantizationConfig(
+        activation_tensor_config=_activations(precision),
+        weight_tensor_config=qtyping.TensorQuantizationConfig(
+            num_bits=_bits(precision.weights), symmetric=True, granularity=granularity
+        ),
+        compute_precision=_Compute.INTEGER if is_integer else _Compute.FLOAT,
+        explicit_dequantize=not is_integer,
+    )
+
+
+def _activations(precision: Precision) -> Any:  # noqa: ANN401
+    """Of 8 bits with a zero point, of 16 without: so the kernels are."""
+    if not precision.is_static:
+        return None
+    bits = _bits(precision.activations)
+    return qtyping.TensorQuantizationConfig(num_bits=bits, symmetric=bits == 16)
+
+
+def _bits(dtype: str) -> int:
+    return int(dtype.removeprefix("int"))

@@ -1,0 +1,142 @@
+"""Ranges as ai-edge-quantizer takes them: of activations from calibration, of weights so that biases fit beside them.
+
+A bias is stored as a 32-bit integer whose scale is that of the input times that of the weights. Where the weights of a
+channel are almost zero and its bias is not, the integer overflows, and ai-edge-quantizer clips it without a word: the
+channel loses its bias. Such weights get a wider range here, as TFLiteConverter gives them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from ai_edge_quantizer.algorithms.utils.common_utils import OpQuantConstraint
+from ai_edge_quantizer.utils import constrained_ops_utils
+from numpy.typing import NDArray
+
+from edgeconv.errors import ConversionError
+from edgeconv.plugin.quantizer import Operator, Precision, Range, Weights
+
+__all__ = ["Statistics", "make_statistics", "refuse_gaps"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Statistics: TypeAlias = dict[str, dict[str, Any]]
+
+_LARGEST_BIAS = 2**30
+_STEPS = {"int8": 255, "int16": 32767}
+_WEIGHT_STEPS = {"int8": 127, "int4": 7}
+_FIXED: Mapping[str, Range] = {
+    "LOGISTIC": Range(low=0.0, high=1.0),
+    "SOFTMAX": Range(low=0.0, high=1.0),
+    "TANH": Range(low=-1.0, high=1.0),
+}
+
+
+def make_statistics(
+    operators: Sequence[Operator],
+    precisions: Mapping[str, Precision],
+    ranges: Mapping[str, Range],
+    constants: Mapping[str, Floats],
+) -> Statistics:
+    """Minimum and maximum by tensor name.
+
+    Args:
+        operators: Of the main graph, in the order they run in.
+        precisions: Of each operator that is quantized.
+        ranges: Of activations.
+        constants: Weights and biases by name.
+    """
+    found = {name: _bounds(range_) for name, range_ in ranges.items()}
+    known = dict(ranges)
+    for operator in operators:
+        precision = precisions.get(operator.name)
+        if precision is None or not precision.is_static:
+            continue
+        _pass_on(operator, known)
+        if operator.weights is not None:
+            step = _step(known[_data(operator, known)], precision.activations)
+            bounds = _fit(operator.weights, step, precision.weights, constants)
+            if bounds is not None:
+                found[operator.weights.tensor] = {"min": -bounds, "max": bounds}
+    return found
+
+
+def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
+    """Refuse ranges that cannot be turned into scales.
+
+    Args:
+        needed: Activations that become integers, with the operator that asks for it.
+        ranges: By name.
+
+    Raises:
+        ConversionError: Some are missing or not finite; all are listed.
+    """
+    problems = [
+        f"'{name}' of '{operator}': {_words(ranges.get(name))}"
+        for name, operator in needed.items()
+        if name not in ranges or not _is_finite(ranges[name])
+    ]
+    if problems:
+        raise ConversionError(
+            "the model cannot be quantized with these ranges",
+            why="every activation that becomes an integer needs a finite range",
+            hint="calibrate with inputs that give finite values, or keep these operators in float32",
+            details=problems,
+        )
+
+
+def _is_finite(range_: Range) -> bool:
+    return math.isfinite(range_.low) and math.isfinite(range_.high)
+
+
+def _words(range_: Range | None) -> str:
+    return "no range" if range_ is None else f"{range_.low} to {range_.high}"
+
+
+def _bounds(range_: Range) -> dict[str, Floats]:
+    return {"min": np.asarray(range_.low, np.float32), "max": np.asarray(range_.high, np.float32)}
+
+
+@cache
+def _same_as_input() -> frozenset[str]:
+    """Operators whose outputs have the scale of their input, as ai-edge-quantizer has it."""
+    constraint = OpQuantConstraint.SAME_AS_INPUT_SCALE
+    return frozenset(map(str, constrained_ops_utils.get_constrained_op_list(constraint)))
+
+
+def _pass_on(operator: Operator, known: dict[str, Range]) -> None:
+    """Ranges that follow from the operator, not from what was seen."""
+    if operator.code in _FIXED:
+        known.update(dict.fromkeys(operator.outputs, _FIXED[operator.code]))
+    data = _data(operator, known)
+    if operator.code in _same_as_input() and data in known:
+        known.update(dict.fromkeys(operator.outputs, known[data]))
+
+
+def _data(operator: Operator, known: Mapping[str, Range]) -> str:
+    """The first input whose range is known; the output's name if there is none."""
+    return next((name for name in operator.inputs if name in known), operator.name)
+
+
+def _step(range_: Range, activations: str) -> float:
+    """The scale of an activation."""
+    if activations == "int16":
+        return max(range_.largest, 1e-9) / _STEPS[activations]
+    return max(max(range_.high, 0.0) - min(range_.low, 0.0), 1e-9) / _STEPS[activations]
+
+
+def _fit(
+    weights: Weights, step: float, dtype: str, constants: Mapping[str, Floats]
+) -> Floats | None:
+    """The greatest absolute weight that each channel must be able to hold; None where it is what is there."""
+    value = constants[weights.tensor]
+    axes = tuple(axis for axis in range(value.ndim) if axis != weights.output_axis)
+    largest = np.abs(value).max(axis=axes, keepdims=True)
+    wanted = np.where(largest == 0, largest.max() or 1.0, largest)
+    if weights.bias:
+        least = np.abs(constants[weights.bias]) / (step * _LARGEST_BIAS) * _WEIGHT_STEPS[dtype]
+        wanted = np.maximum(wanted, least.reshape(wanted.shape))
+    return None if np.array_equal(wanted, largest) else wanted.astype(np.float32)
