@@ -32,6 +32,7 @@ Action = Callable[[], int | None]
 
 COMMANDS: Mapping[str, str] = {
     "convert": "edgeconv.cli.convert:convert",
+    "quantize": "edgeconv.cli.quantize:quantize",
     "inspect": "edgeconv.cli.inspect:inspect",
     "validate": "edgeconv.cli.validate:validate",
     "plan": "edgeconv.cli.plan:plan",

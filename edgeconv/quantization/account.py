@@ -22,7 +22,6 @@ from edgeconv.quantization.evidence import (
 )
 from edgeconv.quantization.plans import Override
 from edgeconv.quantization.request import QuantizationRequest
-from edgeconv.report.strict_json import strict
 from edgeconv.signature import DType
 
 __all__ = ["Account", "give_account", "mark_pareto"]
@@ -88,7 +87,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "versions": dict(file.versions),
         "warnings": list(dict.fromkeys(warnings)),
     }
-    return Account(chosen=path, facts=cast("dict[str, Json]", strict(facts)))
+    return Account(chosen=path, facts=cast("dict[str, Json]", facts))
 
 
 def _time(

@@ -132,7 +132,7 @@ class Dataset:
                 hint=error.hint,
                 details=error.details,
             ) from error
-        extras = {name: np.asarray(part[name][place : place + 1]) for name in self.extra_names}
+        extras = {name: _row(part[name], place) for name in self.extra_names}
         return Batch(inputs=sample.inputs, extras=extras, indices=(index,))
 
     def _takes_batches(self) -> bool:
@@ -189,6 +189,11 @@ def _unpack(archive: Path, folder: Path) -> Path:
             hint="give a .npz, or a folder of .npy, with one array per input name",
         ) from error
     return folder
+
+
+def _row(column: _Column, place: int) -> Array:
+    """What is no input, of one sample."""
+    return column[place] if isinstance(column, ImageColumn) else np.array(column[place])[None]
 
 
 def _shapes(batch: Batch) -> tuple[tuple[int, ...], ...]:

@@ -101,7 +101,7 @@ def mean_snr_db(reference: Mapping[str, Array], outputs: Mapping[str, Array]) ->
 def snr_db(reference: Array, values: Array) -> float:
     """Power of the reference over that of the difference, in dB; between -200 and 200."""
     wanted = reference.astype(np.float64)
-    noise = float(np.square(values - wanted).sum())
+    noise = float(np.square(values.astype(np.float64) - wanted).sum())
     signal = float(np.square(wanted).sum())
     if noise == 0:
         return _MOST_DB

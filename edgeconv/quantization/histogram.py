@@ -64,13 +64,14 @@ class Histogram:
         counted = flat[::step]
         self.zeros += step * (counted.size - np.count_nonzero(counted))
         if self.limit:
-            scaled = counted * np.float32(_BINS / (2 * self.limit)) + np.float32(_BINS / 2)
+            scaled = counted.astype(np.float32) * np.float32(_BINS / (2 * self.limit)) + _BINS / 2
             places = np.clip(scaled.astype(np.int32), 0, _BINS - 1)
             self.counts += step * np.bincount(places, minlength=_BINS)
 
     def centres(self) -> Counts:
         """The value in the middle of each bin."""
-        return (np.arange(_BINS) + 0.5) * (2 * self.limit / _BINS) - self.limit
+        places = np.arange(_BINS, dtype=np.float64)
+        return (places + 0.5) * (2 * self.limit / _BINS) - self.limit
 
     def quantile(self, share: float) -> float:
         """The value below which a share of all values lies, as exactly as the bins are fine."""

@@ -85,11 +85,11 @@ class Preparer:
             InvalidInputError: The data does not fit the model, or says nothing.
         """
         model = self.open_model()
+        changes: dict[str, int] = {}
         if self.dataset is None:
             changes = self._round(model, None, steps, QuantizationPlan(default=self.precision))
             return Prepared(model=model, statistics=None, changes=changes)
         statistics = calibrate(model, self.dataset, self.indices)
-        changes: dict[str, int] = {}
         notes: list[str] = []
         if steps & {Step.INFINITIES, Step.EQUALIZE}:
             changes = self._rescale(model, statistics, steps)

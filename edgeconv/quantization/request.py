@@ -10,10 +10,16 @@ from edgeconv.plugin.job import Json
 from edgeconv.quantization.plans import Override
 from edgeconv.signature import DType
 
-__all__ = ["AUTO", "QuantizationRequest"]
+__all__ = ["AUTO", "OBSERVER_NAMES", "STEPS", "QuantizationRequest"]
 
 AUTO = "auto"
 """The recipe or observer that is found by trying."""
+
+STEPS = ("infinities", "equalize", "clip", "bias", "split")
+"""Names of the steps of the preparation, in order; see `edgeconv.quantization.preparing.Step`."""
+
+OBSERVER_NAMES = ("min-max", "percentile", "mse", "entropy")
+"""Names of the observers; see `edgeconv.quantization.observers`."""
 
 _PATHS = ("artifact", "output", "scratch", "calibration", "data", "preprocess")
 _LISTS = ("steps", "python_path")

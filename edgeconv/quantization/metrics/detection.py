@@ -45,7 +45,7 @@ def _of_class(boxes: Array, scores: Array, wanted: Array, is_wanted: Array) -> f
         for found, there, mask in zip(boxes, wanted, is_wanted, strict=True)
     ]
     count = scores.shape[1]
-    order = np.argsort(-scores.reshape(-1), kind="stable")
+    order = np.argsort(-scores.reshape(-1).astype(np.float64), kind="stable")
     places = [(int(place) // count, int(place) % count) for place in order]
     total = int(is_wanted.sum())
     return float(np.mean([_at(float(t), overlaps, places, total) for t in _THRESHOLDS]))

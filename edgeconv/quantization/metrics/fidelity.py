@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from edgeconv.quantization.metrics.spec import Array, Evaluated, Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["AGREEMENT", "COSINE", "MSE"]
 
@@ -12,7 +17,7 @@ __all__ = ["AGREEMENT", "COSINE", "MSE"]
 def _mse(evaluated: Evaluated) -> float:
     """The mean squared difference, over all outputs."""
     differences = [
-        np.square(np.subtract(values, evaluated.reference[name], dtype=np.float64)).reshape(-1)
+        np.square(values.astype(np.float64) - evaluated.reference[name].astype(np.float64)).ravel()
         for name, values in evaluated.outputs.items()
     ]
     return float(np.mean(np.concatenate(differences)))
@@ -39,12 +44,12 @@ def _agree(values: Array, reference: Array) -> float:
     return float(np.mean(_similarities(values, reference)))
 
 
-def _similarities(values: Array, reference: Array) -> Array:
+def _similarities(values: Array, reference: Array) -> NDArray[np.float64]:
     left, right = (part.reshape(len(part), -1).astype(np.float64) for part in (values, reference))
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     products = (left * right).sum(axis=1)
     both_zero = ~left.any(axis=1) & ~right.any(axis=1)
-    found: Array = np.where(both_zero, 1.0, products / np.maximum(lengths, 1e-300))
+    found: NDArray[np.float64] = np.where(both_zero, 1.0, products / np.maximum(lengths, 1e-300))
     return found
 
 

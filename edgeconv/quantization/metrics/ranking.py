@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from edgeconv.errors import InvalidInputError
-from edgeconv.quantization.metrics.spec import Array, Evaluated, Metric, only_output
+from edgeconv.quantization.metrics.spec import Evaluated, Metric, only_output
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["AUC"]
 
@@ -26,13 +31,14 @@ def _auc(evaluated: Evaluated) -> float:
     return float((ranks[positive].sum() - first * (first + 1) / 2) / (first * second))
 
 
-def _scores(evaluated: Evaluated) -> Array:
+def _scores(evaluated: Evaluated) -> NDArray[np.float64]:
     """One score per sample: the output; of two classes the second's lead; of a reconstruction its mean squared error."""
     output = only_output(evaluated, "auc").astype(np.float64)
     for wanted in evaluated.inputs.values():
         if wanted.shape == output.shape and output.ndim > 1 and output[0].size > 2:
-            error = np.square(output - wanted).reshape(len(output), -1)
-            return error.mean(axis=1)
+            error = np.square(output - wanted.astype(np.float64)).reshape(len(output), -1)
+            means: NDArray[np.float64] = error.mean(axis=1)
+            return means
     flat = output.reshape(len(output), -1)
     if flat.shape[1] == 1:
         return flat[:, 0]

@@ -50,7 +50,8 @@ def correct_biases(
         bias = "" if operator.weights is None else operator.weights.bias
         value = model.constant(bias) if bias else None
         if shift is not None and value is not None:
-            model.set_constant(bias, (value - shift.reshape(value.shape)).astype(value.dtype))
+            corrected = value.astype(np.float64) - shift.reshape(value.shape)
+            model.set_constant(bias, corrected.astype(value.dtype))
             changed += 1
     return changed
 
@@ -82,7 +83,7 @@ def _shift(
     # With the output axis in front, the input axis stands one further unless it stood behind it.
     axis = weights.input_axis % value.ndim
     axis = axis + 1 if axis < weights.output_axis % value.ndim else axis
-    per_input = np.moveaxis(error, axis, 1).reshape(error.shape[0], error.shape[axis], -1)
+    per_input = np.moveaxis(error, axis, 1).reshape(len(rows), value.shape[weights.input_axis], -1)
     if per_input.shape[1] != len(seen.mean):
         return None
     shift: Values = per_input.sum(axis=2) @ seen.mean

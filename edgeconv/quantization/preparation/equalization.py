@@ -89,10 +89,14 @@ def _scale(model: FloatModel, weights: Weights, axis: int, factors: Values) -> N
     assert value is not None
     shape = [1] * value.ndim
     shape[axis] = len(factors)
-    model.set_constant(weights.tensor, (value * factors.reshape(shape)).astype(value.dtype))
+    model.set_constant(
+        weights.tensor, (value.astype(np.float64) * factors.reshape(shape)).astype(value.dtype)
+    )
 
 
 def _scale_bias(model: FloatModel, bias: str, factors: Values) -> None:
     value = model.constant(bias)
     assert value is not None
-    model.set_constant(bias, (value * factors.reshape(value.shape)).astype(value.dtype))
+    model.set_constant(
+        bias, (value.astype(np.float64) * factors.reshape(value.shape)).astype(value.dtype)
+    )
