@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from edgeconv.formats.handler import Array
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array: TypeAlias = NDArray[np.generic]
-    Values: TypeAlias = NDArray[np.float32]
+Values: TypeAlias = "NDArray[np.float32]"
 
-__all__ = ["as_rows", "bits_of", "round_weights"]
+
+__all__ = ["Values", "as_rows", "bits_of", "round_weights"]
 
 _BITS = {"int8": 8, "int4": 4}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeconv.errors import InvalidInputError
-from edgeconv.quantization.metrics.spec import Array, Evaluated, Metric, only_output
+from edgeconv.formats.handler import Array
+from edgeconv.quantization.metrics.spec import Evaluated, Metric, only_output
 
 __all__ = ["TOP1", "TOP5"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeconv.errors import InvalidInputError
-from edgeconv.quantization.metrics.spec import Array, Evaluated, Metric
+from edgeconv.formats.handler import Array
+from edgeconv.quantization.metrics.spec import Evaluated, Metric
 
 __all__ = ["MAP"]
 

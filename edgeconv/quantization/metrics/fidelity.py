@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeconv.quantization.metrics.spec import Array, Evaluated, Metric
+from edgeconv.formats.handler import Array
+from edgeconv.quantization.metrics.spec import Evaluated, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 from edgeconv.errors import InvalidInputError
+from edgeconv.formats.handler import Array
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Array: TypeAlias = NDArray[np.generic]
-
-__all__ = ["Array", "Evaluated", "Metric", "only_output"]
+__all__ = ["Evaluated", "Metric", "only_output"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
