@@ -60,6 +60,7 @@ _HOMES = {
     "capture": "edgeconv.api",
     "convert": "edgeconv.api",
     "load": "edgeconv.api",
+    "quantize": "edgeconv.api",
     "validate": "edgeconv.api",
 }
 
@@ -88,6 +89,7 @@ __all__ = [
     "capture",
     "convert",
     "load",
+    "quantize",
     "validate",
 ]
 

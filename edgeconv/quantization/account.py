@@ -138,11 +138,11 @@ def _kept(layers: Iterable[LayerEvidence]) -> list[object]:
     ]
 
 
-def mark_pareto(candidates: Sequence[Candidate]) -> set[str]:
-    """Names of candidates that none other beats in both size and what they lose."""
+def mark_pareto(candidates: Sequence[Candidate]) -> set[Path]:
+    """Files of candidates that none other beats in both size and what they lose."""
     known = [one for one in candidates if one.drop is not None]
     return {
-        one.name
+        one.path
         for one in known
         if not any(
             (other.size_bytes <= one.size_bytes and (other.drop or 0) <= (one.drop or 0))
@@ -163,7 +163,7 @@ def _candidates(result: Result, chosen: Candidate) -> list[object]:
             "drop": one.drop,
             "latency_seconds": one.latency_seconds,
             "is_within": one.is_within,
-            "is_pareto": one.name in front,
+            "is_pareto": one.path in front,
             "is_chosen": one == chosen,
         }
         for one in result.bench.made
