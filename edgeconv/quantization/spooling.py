@@ -76,16 +76,16 @@ def _with_label(batch: object, number: int) -> dict[str, Array]:
     Raises:
         InvalidInputError: It is no batch.
     """
-    labels: dict[str, object] = {}
+    inputs, labels = batch, dict[str, object]()
     if isinstance(batch, tuple) and len(batch) == 2:
-        batch, labels = batch[0], {LABEL: batch[1]}
-    if not isinstance(batch, Mapping):
+        inputs, labels = batch[0], {LABEL: batch[1]}
+    if not isinstance(inputs, Mapping):
         raise InvalidInputError(
-            f"batch {number} of the data is a {type(batch).__name__}",
+            f"batch {number} of the data is a {type(inputs).__name__}",
             why="a batch is a mapping from input name to array, or (mapping, labels)",
             hint='yield {"image": array}, or ({"image": array}, labels)',
         )
-    held = {**cast("Mapping[str, object]", batch), **labels}
+    held = {**cast("Mapping[str, object]", inputs), **labels}
     arrays = {str(name): np.asarray(value) for name, value in held.items()}
     objects = [name for name, array in arrays.items() if array.dtype == object]
     if objects:
