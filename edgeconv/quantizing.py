@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edgeconv.artifact import Artifact
+from edgeconv.artifact import Artifact, digest_path
 from edgeconv.errors import (
     InvalidInputError,
     UsageError,
@@ -137,6 +137,7 @@ def run_quantization(
                 entry=spec.entry,
                 output=made,
                 scratch=Path(folder),
+                sources=_read_sources(options.artifact),
             )
             reply = _work(request, spec, listener, settings, options.timeout_seconds)
             facts = reply.unwrap()
@@ -149,6 +150,22 @@ def run_quantization(
             )
     finally:
         output.tidy()
+
+
+def _read_sources(artifact: Path) -> Mapping[str, str]:
+    """Lines of the user's program, from the report of the conversion that made an artifact; empty if it is not there."""
+    from edgeconv.report.document import REPORT_NAME, read_report
+
+    try:
+        report = read_report(artifact.with_name(REPORT_NAME))
+    except InvalidInputError:
+        return {}  # there need not be one
+    digest = digest_path(artifact)
+    for one in report.artifacts:
+        sources = one.details.get("sources")
+        if one.sha256 == digest and isinstance(sources, dict):
+            return {name: str(line) for name, line in sources.items()}
+    return {}
 
 
 def _scratch(settings: Settings) -> Path | None:

@@ -206,6 +206,14 @@ class Graph:
                     yield value
                     yield from value.subgraphs()
 
+    def sources(self) -> dict[str, str]:
+        """Where operators came from in the user's program, by what their names begin with, up to the first slash."""
+        found: dict[str, str] = {}
+        for node in self.nodes:
+            if node.source is not None:
+                found |= {t.name.partition("/")[0]: str(node.source) for t in node.outputs}
+        return found
+
     def replace(self, old: Tensor, new: Tensor) -> None:
         """Make everything that reads `old` read `new`, graph outputs included."""
         for node in self.nodes:

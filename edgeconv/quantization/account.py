@@ -56,13 +56,22 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     if request.io != DType.FLOAT32:
         path = request.scratch / f"io{result.bench.suffix}"
         file = model.quantize(replace(candidate.plan, io=request.io), path)
-    layers = compare_layers(model, path, file, material.calibration, material.indices)
+    layers = compare_layers(
+        model,
+        path,
+        file,
+        dataset=material.calibration,
+        indices=material.indices,
+        sources=request.sources,
+    )
     warnings = [*result.warnings, *attempt.prepared.notes, *file.warnings]
     if float_seconds and candidate.latency_seconds and candidate.latency_seconds > float_seconds:
         ratio = candidate.latency_seconds / float_seconds
         warnings.append(
             f"slower than the float model on this machine: {ratio:.2f} times its latency"
         )
+    if measure_size(path) >= measure_size(request.artifact):
+        warnings.append("no smaller than the float model: most of its weights stay as they are")
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,

@@ -12,7 +12,7 @@ from edgeconv.plugin.quantizer import FLOAT32, FloatModel, Precision
 from edgeconv.quantization.candidates import Candidate, Workbench
 from edgeconv.quantization.material import Material, open_material
 from edgeconv.quantization.observers import find_observer
-from edgeconv.quantization.plans import check_recipe, make_plan, resolve
+from edgeconv.quantization.plans import check_recipe, make_plan, resolve, with_source
 from edgeconv.quantization.preparing import Prepared, Preparer, Step
 from edgeconv.quantization.recipes import RECIPES, Recipe, find_recipe
 from edgeconv.quantization.request import AUTO, QuantizationRequest
@@ -92,7 +92,8 @@ class _Engine:
         for recipe in recipes:
             check_recipe(model, recipe)
         self._recipes = recipes
-        self._overrides = resolve(model.operators, request.overrides)
+        operators = [with_source(one, request.sources) for one in model.operators]
+        self._overrides = resolve(operators, request.overrides)
         needs = any(recipe.needs_calibration for recipe in recipes) or any(
             precision.is_static for precision in self._overrides.values()
         )

@@ -16,6 +16,7 @@ from edgeconv.quantization.candidates import Candidate, Workbench
 from edgeconv.quantization.dataset import Dataset
 from edgeconv.quantization.evaluation import snr_db
 from edgeconv.quantization.material import Material
+from edgeconv.quantization.plans import with_source
 from edgeconv.validation.measure import time_rounds
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ def compare_layers(
     model: FloatModel,
     quantized: Path,
     file: QuantizedFile,
+    *,
     dataset: Dataset | None,
     indices: Sequence[int],
+    sources: Mapping[str, str],
 ) -> tuple[LayerEvidence, ...]:
     """Every operator in the order in which they run, with the error of its output on a few samples."""
     errors = _Errors()
@@ -79,7 +82,7 @@ def compare_layers(
             code=one.code,
             precision=describe_precision(file, one.name),
             snr_db=errors.snr_db(one.name),
-            source=one.source,
+            source=with_source(one, sources).source,
             reason=file.reasons.get(one.name, ""),
         )
         for one in model.operators

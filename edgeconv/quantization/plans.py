@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from edgeconv.errors import UsageError
@@ -13,7 +13,15 @@ from edgeconv.quantization.observers import Observer
 from edgeconv.quantization.recipes import FLOAT, Recipe, find_recipe
 from edgeconv.signature import DType
 
-__all__ = ["Override", "bits_by_tensor", "check_recipe", "make_plan", "parse_override", "resolve"]
+__all__ = [
+    "Override",
+    "bits_by_tensor",
+    "check_recipe",
+    "make_plan",
+    "parse_override",
+    "resolve",
+    "with_source",
+]
 
 _BITS = {"int8": 8, "int16": 16}
 
@@ -55,6 +63,17 @@ def parse_override(text: str) -> Override:
     if recipe != FLOAT.name:
         find_recipe(recipe)
     return Override(pattern=pattern, recipe=recipe)
+
+
+def with_source(operator: Operator, sources: Mapping[str, str]) -> Operator:
+    """An operator with the line of the user's program it came from, where that is known.
+
+    Args:
+        operator: Named by edgeconv's writers: the name of the node in the exported program, a slash, and what it is.
+        sources: Lines by what names begin with.
+    """
+    found = sources.get(operator.name.partition("/")[0])
+    return replace(operator, source=found) if found and not operator.source else operator
 
 
 def resolve(operators: Sequence[Operator], overrides: Sequence[Override]) -> dict[str, Precision]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -49,6 +50,7 @@ class QuantizationRequest:
         optimize: Which of several that meet the budget is best.
         search_seconds: How long is searched at most.
         preprocess: An edgeconv.toml that says how images become inputs.
+        sources: Lines of the user's program by names that operators begin with, as the artifact's report tells them.
         python_path: Where a metric of the user's own is found.
         seed: Of the selection of samples.
     """
@@ -72,6 +74,7 @@ class QuantizationRequest:
     optimize: Literal["size", "latency"] = "size"
     search_seconds: float = 170.0
     preprocess: Path | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
     python_path: tuple[str, ...] = ()
     seed: int = 0
 
@@ -82,6 +85,8 @@ class QuantizationRequest:
             value = getattr(self, name)
             if name == "overrides":
                 data[name] = [f"{one.pattern}={one.recipe}" for one in self.overrides]
+            elif name == "sources":
+                data[name] = dict(self.sources)
             elif isinstance(value, Path):
                 data[name] = str(value)
             else:

@@ -91,5 +91,6 @@ def write_graph_as_onnx(graph: Graph, job: Job) -> JobResult:
             },
             "operators": dict(counts.most_common()),
             "has_data_file": has_data_file,
+            "sources": dict(graph.sources()),
         },
     )

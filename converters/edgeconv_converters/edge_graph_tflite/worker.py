@@ -54,6 +54,7 @@ def write_graph_as_tflite(
     signature = job.signature or graph.signature()
     warnings = legalize(graph, TFLITE)
     prefer_delegated(graph)
+    sources = graph.sources()
     programs = assemble(
         graph,
         [spec.name for spec in signature.inputs],
@@ -80,5 +81,6 @@ def write_graph_as_tflite(
             "oldest_runtime": written.oldest_runtime,
             "operators": dict(sorted(counts.items())),
             "has_outside_buffers": written.is_large,
+            "sources": dict(sources),
         },
     )
