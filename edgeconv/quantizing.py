@@ -123,9 +123,10 @@ def run_quantization(
     known = detect(options.artifact)
     spec = _quantizer_for(known.id, options.request.recipe)
     name = options.name or options.artifact.name.removesuffix(known.suffix)
-    file_name = f"{name}.{options.request.recipe}{known.suffix}"
     output = OutputFolder(options.out)
-    output.prepare({file_name: known})
+    # Which recipe `auto` ends with is known at the end: whether that name is free is looked at then.
+    is_auto = options.request.recipe == AUTO
+    output.prepare({} if is_auto else {f"{name}.{options.request.recipe}{known.suffix}": known})
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(dir=_scratch(settings), prefix="quantize-") as folder:
@@ -143,7 +144,13 @@ def run_quantization(
             facts = reply.unwrap()
             return _deliver(
                 options,
-                _Made(path=made, name=name, file_name=file_name, facts=facts, spec=spec),
+                _Made(
+                    path=made,
+                    name=name,
+                    file_name=f"{name}.{facts['recipe']}{known.suffix}",
+                    facts=facts,
+                    spec=spec,
+                ),
                 output,
                 seconds=time.monotonic() - started,
                 peak_memory_bytes=reply.peak_memory_bytes,

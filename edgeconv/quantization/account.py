@@ -18,15 +18,12 @@ from edgeconv.quantization.evidence import (
     compare_layers,
     compare_outputs,
     describe_precision,
-    measure_latencies,
 )
 from edgeconv.quantization.plans import Override
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import DType
 
 __all__ = ["Account", "give_account", "mark_pareto"]
-
-_MOST_TIMED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     assert result.chosen is not None
     attempt, candidate = result.chosen
     material, model = result.material, attempt.prepared.model
-    float_seconds, candidate = _time(request, result, candidate)
+    float_seconds = result.float_seconds
     path, file = candidate.path, candidate.file
     if request.io != DType.FLOAT32:
         path = request.scratch / f"io{result.bench.suffix}"
@@ -97,24 +94,6 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "warnings": list(dict.fromkeys(warnings)),
     }
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
-
-
-def _time(
-    request: QuantizationRequest, result: Result, chosen: Candidate
-) -> tuple[float | None, Candidate]:
-    """Latency of the float model, the chosen candidate and the others that matter."""
-    fidelity = result.material.fidelity
-    if fidelity is None:
-        return None, chosen
-    inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
-    others = [one for one in result.bench.made if one.score is not None and one is not chosen]
-    timed = [chosen, *others[-(_MOST_TIMED - 1) :]]
-    paths = [request.artifact, *(one.path for one in timed)]
-    seconds = measure_latencies(request.format, paths, inputs)
-    renewed = [
-        result.bench.with_latency(one, taken) for one, taken in zip(timed, seconds[1:], strict=True)
-    ]
-    return seconds[0], renewed[0]
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:

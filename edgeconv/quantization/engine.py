@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edgeconv.errors import ConversionError, EdgeconvError
 from edgeconv.formats import find_format
 from edgeconv.plugin.quantizer import FLOAT32, FloatModel, Precision
 from edgeconv.quantization.candidates import Candidate, Workbench
+from edgeconv.quantization.latency import measure_latencies
 from edgeconv.quantization.material import Material, open_material
 from edgeconv.quantization.observers import find_observer
 from edgeconv.quantization.plans import check_recipe, make_plan, resolve, with_source
@@ -22,6 +24,7 @@ __all__ = ["Attempt", "Result", "run"]
 
 _OBSERVERS = ("min-max", "mse", "percentile")
 _ONE_OBSERVER = "min-max"
+_MOST_TIMED = 24
 _REFUGES = (
     Refuge(name="int16x8", precision=RECIPES["int16x8"].precision),
     Refuge(name="float32", precision=FLOAT32),
@@ -55,6 +58,7 @@ class Result:
         attempts: Ways that were tried before anything was searched.
         chosen: The one that was taken further, and the candidate that is best; within the budget if any is.
         ranking: Operators by sensitivity, if that was measured.
+        float_seconds: Median latency of the float model; None where nothing could be run.
         is_met: Whether the budget is met; True where there is none.
         warnings: What the user should know.
     """
@@ -64,6 +68,7 @@ class Result:
     attempts: list[Attempt] = field(default_factory=list)
     chosen: tuple[Attempt, Candidate] | None = None
     ranking: list[Sensitivity] = field(default_factory=list)
+    float_seconds: float | None = None
     is_met: bool = True
     warnings: list[str] = field(default_factory=list)
 
@@ -110,34 +115,59 @@ class _Engine:
 
     def run(self) -> Result:
         """All recipes; the best candidate of them."""
-        found = [self._best_of(recipe) for recipe in self._recipes]
-        chosen = min(found, key=lambda pair: self._rank(pair[1]))
-        self._result.chosen = chosen
+        owners: dict[Path, Attempt] = {}
+        for recipe in self._recipes:
+            first = len(self._result.bench.made)
+            attempt = self._try_recipe(recipe)
+            owners |= {one.path: attempt for one in self._result.bench.made[first:]}
+            owners |= {one.candidate.path: one for one in self._result.attempts}
         budget = self._result.material.budget
-        self._result.is_met = budget is None or budget.max_drop is None or chosen[1].is_within
+        self._time(owners)
+        known = [one for one in self._result.bench.made if budget is None or one.score is not None]
+        chosen = min(known, key=self._rank)
+        self._result.chosen = (owners[chosen.path], chosen)
+        self._result.is_met = budget is None or budget.max_drop is None or chosen.is_within
         return self._result
 
-    def _best_of(self, recipe: Recipe) -> tuple[Attempt, Candidate]:
+    def _try_recipe(self, recipe: Recipe) -> Attempt:
+        """Every way to carry out a recipe, and the search from the best of them, if the budget asks for one."""
         attempts = self._attempt(recipe)
         best = max(attempts, key=lambda one: one.candidate.snr_db or 0.0)
         candidate = self._result.bench.evaluate(best.candidate)
         self._result.attempts += attempts
         budget = self._result.material.budget
-        if budget is None or budget.max_drop is None or candidate.is_within:
-            return best, candidate
-        searched = self._search(best, candidate)
-        return best, min([candidate, *searched], key=self._rank)
+        if budget is not None and budget.max_drop is not None and not candidate.is_within:
+            self._search(best, candidate)
+        return best
 
     def _rank(self, candidate: Candidate) -> tuple[float, float, float]:
-        """Within the budget first; then by what is to be optimized; of those outside the one that loses least."""
-        if candidate.drop is not None and not candidate.is_within:
-            return (1.0, candidate.drop, candidate.size_bytes)
+        """Within the budget first; then by what is to be optimized; of those outside the one that loses least.
+
+        Where nothing is evaluated there is nothing but the nearness to the float model.
+        """
+        if candidate.score is None:
+            return (0.0, -(candidate.snr_db or 0.0), candidate.size_bytes)
+        if not candidate.is_within:
+            return (1.0, candidate.drop or 0.0, candidate.size_bytes)
         if self._request.optimize == "latency":
-            return (0.0, self._latency(candidate), candidate.size_bytes)
+            return (0.0, candidate.latency_seconds or float("inf"), candidate.size_bytes)
         return (0.0, candidate.size_bytes, candidate.drop or 0.0)
 
-    def _latency(self, candidate: Candidate) -> float:
-        return candidate.latency_seconds or float("inf")
+    def _time(self, owners: Mapping[Path, Attempt]) -> None:
+        """Latency of the candidates that may be chosen, and of the float model."""
+        bench, fidelity = self._result.bench, self._result.material.fidelity
+        if fidelity is None:
+            return
+        known = [one for one in bench.made if one.path in owners and one.score is not None]
+        known = known or [max(bench.made, key=lambda one: one.snr_db or 0.0)]
+        timed = sorted(known, key=lambda one: (not one.is_within, one.size_bytes))[:_MOST_TIMED]
+        inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
+        seconds = measure_latencies(
+            self._request.format, [self._request.artifact, *(one.path for one in timed)], inputs
+        )
+        self._result.float_seconds = seconds[0]
+        for one, taken in zip(timed, seconds[1:], strict=True):
+            bench.with_latency(one, taken)
 
     def _attempt(self, recipe: Recipe) -> list[Attempt]:
         """Every way to prepare the model and every observer, as far as the request leaves them open."""
@@ -197,7 +227,7 @@ class _Engine:
         candidate = self._result.bench.make(prepared.model, plan, name)
         return Attempt(recipe=recipe, prepared=prepared, observer=observer, candidate=candidate)
 
-    def _search(self, attempt: Attempt, base: Candidate) -> list[Candidate]:
+    def _search(self, attempt: Attempt, base: Candidate) -> None:
         """Candidates with the most sensitive operators in a more accurate precision."""
         search = Search(
             prepared=attempt.prepared,
@@ -211,8 +241,8 @@ class _Engine:
         ranking = search.rank(base)
         self._result.ranking = ranking
         refuges = [one for one in _REFUGES if self._helps(one, attempt.recipe.precision)]
-        found = [search.meet(ranking, refuge) for refuge in refuges] if ranking else []
-        return [candidate for candidate in found if candidate is not None]
+        for refuge in refuges if ranking else []:
+            search.meet(ranking, refuge)
 
     def _helps(self, refuge: Refuge, precision: Precision) -> bool:
         if not refuge.precision.is_static:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from edgeconv.formats import load_handler
 from edgeconv.plugin.quantizer import FloatModel, QuantizedFile
 from edgeconv.quantization.candidates import Candidate, Workbench
 from edgeconv.quantization.dataset import Dataset
 from edgeconv.quantization.evaluation import snr_db
 from edgeconv.quantization.material import Material
 from edgeconv.quantization.plans import with_source
-from edgeconv.validation.measure import time_rounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,11 +26,9 @@ __all__ = [
     "compare_layers",
     "compare_outputs",
     "describe_precision",
-    "measure_latencies",
 ]
 
 _SAMPLES = 8
-_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,16 +125,6 @@ class _Errors:
         if not noise:
             return 200.0
         return round(float(10 * np.log10(max(signal, 1e-300) / noise)), 2)
-
-
-def measure_latencies(
-    format_id: str, paths: Sequence[Path], inputs: Mapping[str, Array], *, seconds: float = _SECONDS
-) -> tuple[float, ...]:
-    """Median seconds of a run of each file, on one thread, measured in turns."""
-    handler = load_handler(format_id)
-    sessions = [handler.open(path, threads=1) for path in paths]
-    times = time_rounds(sessions, inputs, seconds=seconds)
-    return tuple(statistics.median(each) for each in times)
 
 
 def compare_outputs(
