@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import measure_size
+from edgeconv.errors import EdgeconvError
 from edgeconv.plugin.job import Json
 from edgeconv.plugin.quantizer import QuantizedFile
 from edgeconv.quantization.candidates import Candidate, is_integer
+from edgeconv.quantization.dataset import Dataset
 from edgeconv.quantization.engine import Attempt, Result
 from edgeconv.quantization.evidence import (
     LayerEvidence,
@@ -53,15 +55,8 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     if request.io != DType.FLOAT32:
         path = request.scratch / f"io{result.bench.suffix}"
         file = model.quantize(replace(candidate.plan, io=request.io), path)
-    layers = compare_layers(
-        model,
-        path,
-        file,
-        dataset=material.calibration,
-        indices=material.indices,
-        sources=request.sources,
-    )
-    warnings = [*result.warnings, *attempt.prepared.notes, *file.warnings]
+    layers, problems = _layers(request, result, path, file)
+    warnings = [*result.warnings, *attempt.prepared.notes, *file.warnings, *problems]
     if float_seconds and candidate.latency_seconds and candidate.latency_seconds > float_seconds:
         ratio = candidate.latency_seconds / float_seconds
         warnings.append(
@@ -94,6 +89,30 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "warnings": list(dict.fromkeys(warnings)),
     }
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
+
+
+def _layers(
+    request: QuantizationRequest, result: Result, path: Path, file: QuantizedFile
+) -> tuple[tuple[LayerEvidence, ...], list[str]]:
+    """Every layer, with its error where the runtime lets look inside; and what is wrong if it does not."""
+    assert result.chosen is not None
+    material, model = result.material, result.chosen[0].prepared.model
+
+    def compare(dataset: Dataset | None) -> tuple[LayerEvidence, ...]:
+        return compare_layers(
+            model,
+            path,
+            file,
+            dataset=dataset,
+            indices=material.indices,
+            sources=request.sources,
+        )
+
+    try:
+        return compare(material.calibration), []
+    except EdgeconvError as error:
+        told = f"its layers cannot be compared: the runtime's own kernels refuse it ({error.why})"
+        return compare(None), [told]
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:

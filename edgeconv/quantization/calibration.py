@@ -6,7 +6,7 @@ there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,6 +30,7 @@ FEW_SAMPLES = 32
 """With fewer samples the ranges are those of the samples rather than those of the model."""
 
 _BATCH = 16
+_BATCH_BYTES = 64 << 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,11 +61,13 @@ class Statistics:
         histograms: By tensor name, of every float activation.
         channels: By tensor name, of the activations that operators with weights read.
         samples: How many samples were seen.
+        seen_bytes: What their activations took in memory, together.
     """
 
     histograms: dict[str, Histogram] = field(default_factory=dict)
     channels: dict[str, ChannelSums] = field(default_factory=dict)
     samples: int = 0
+    seen_bytes: int = 0
 
     def ranges(
         self, observer: Observer, bits: Mapping[str, int], default: int = 8
@@ -101,14 +104,22 @@ def calibrate(model: FloatModel, dataset: Dataset, indices: Sequence[int]) -> St
             why="all of them are evaluation data as well",
             hint="give samples that are not in --data",
         )
-    for batch in dataset.read(indices, most=_BATCH):
+    for batch in _batches(dataset, indices, statistics):
         activations = model.observe(batch.inputs)
         for name, values in activations.items():
             _add(statistics, name, values, axes.get(name))
+            statistics.seen_bytes += values.nbytes
         statistics.samples += len(batch.indices)
         _refuse_nan(statistics, batch, dataset)
     _refuse_constant(model, statistics, dataset)
     return statistics
+
+
+def _batches(dataset: Dataset, indices: Sequence[int], statistics: Statistics) -> Iterator[Batch]:
+    """The first sample by itself; then as many at once as their activations, which all are kept, leave room for."""
+    yield from dataset.read(indices[:1])
+    room = _BATCH_BYTES // max(statistics.seen_bytes, 1)
+    yield from dataset.read(indices[1:], most=min(_BATCH, max(1, room)))
 
 
 def _channel_axes(model: FloatModel) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from edgeconv.quantization.search import Refuge, Search, Sensitivity
 
 __all__ = ["Attempt", "Result", "run"]
 
+_LOG = logging.getLogger(__name__)
 _OBSERVERS = ("min-max", "mse", "percentile")
 _ONE_OBSERVER = "min-max"
 _MOST_TIMED = 24
@@ -184,10 +186,11 @@ class _Engine:
             for observer in self._observers(recipe):
                 try:
                     attempts.append(self._make(recipe, prepared, observer, bool(steps)))
-                except ConversionError as error:
+                except EdgeconvError as error:
+                    _LOG.info("'%s' cannot be made: %s", recipe.name, error)
                     problems.append(error)
         if not attempts:
-            raise problems[0]
+            raise _no_attempt(recipe, problems[0]) from problems[0]
         return attempts
 
     def _ways(self, recipe: Recipe) -> list[frozenset[Step]]:
@@ -248,6 +251,14 @@ class _Engine:
         if not refuge.precision.is_static:
             return True
         return precision.is_static and precision.activations != refuge.precision.activations
+
+
+def _no_attempt(recipe: Recipe, error: EdgeconvError) -> ConversionError:
+    return ConversionError(
+        f"no {recipe.name} model was made that runs",
+        why="; ".join(part for part in (error.message, error.why) if part),
+        hint="try another recipe, or keep operators in float with --override 'PATTERN=float32'",
+    )
 
 
 def _usable(model: FloatModel) -> list[Recipe]:

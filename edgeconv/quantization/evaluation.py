@@ -22,7 +22,7 @@ __all__ = ["Evaluation", "Run", "mean_snr_db", "snr_db"]
 Run: TypeAlias = "Callable[[Mapping[str, Array]], Mapping[str, Array]]"
 """Outputs of a model by name, from inputs by name."""
 
-_BATCH = 64
+_BATCH = 16
 _MOST_DB = 200.0
 
 

@@ -67,10 +67,9 @@ def compare_layers(
 ) -> tuple[LayerEvidence, ...]:
     """Every operator in the order in which they run, with the error of its output on a few samples."""
     errors = _Errors()
-    if dataset is not None:
-        for batch in dataset.read(indices[:_SAMPLES]):
-            reference = {n: v.copy() for n, v in model.observe(batch.inputs).items()}
-            errors.add(reference, model.observe_quantized(quantized, batch.inputs))
+    for batch in dataset.read(indices[:_SAMPLES]) if dataset is not None else ():
+        reference = {n: v.copy() for n, v in model.observe(batch.inputs).items()}
+        errors.add(reference, model.observe_quantized(quantized, batch.inputs))
     return tuple(
         LayerEvidence(
             name=one.name,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Histogram"]
 
 _BINS = 4096
-_LARGEST_BATCH = 1 << 18
+_LARGEST_BATCH = 1 << 16
 
 
 class Histogram:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -62,7 +63,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Preparer:
     """Prepares a model in several ways, each from the file anew.
 
@@ -77,6 +78,7 @@ class Preparer:
     dataset: Dataset | None
     indices: Sequence[int]
     precision: Precision
+    _untouched: Statistics | None = None
 
     def prepare(self, steps: frozenset[Step]) -> Prepared:
         """Open the model and do these steps.
@@ -89,7 +91,7 @@ class Preparer:
         if self.dataset is None:
             changes = self._round(model, None, steps, QuantizationPlan(default=self.precision))
             return Prepared(model=model, statistics=None, changes=changes)
-        statistics = calibrate(model, self.dataset, self.indices)
+        statistics = self._calibrate_untouched(model)
         notes: list[str] = []
         if steps & {Step.INFINITIES, Step.EQUALIZE}:
             changes = self._rescale(model, statistics, steps)
@@ -98,7 +100,9 @@ class Preparer:
                     "the model computes something else with its channels equalized: left as they were"
                 )
                 model, changes = self.open_model(), {}
-            statistics = calibrate(model, self.dataset, self.indices)
+                statistics = self._calibrate_untouched(model)
+            if any(changes.values()):
+                statistics = calibrate(model, self.dataset, self.indices)
         operators = self._split(model, statistics) if Step.SPLIT in steps else {}
         plan = QuantizationPlan(default=self.precision, operators=operators)
         changes |= self._round(model, statistics, steps, plan)
@@ -109,6 +113,13 @@ class Preparer:
             changes=changes | ({Step.SPLIT.value: len(operators)} if operators else {}),
             notes=tuple(notes),
         )
+
+    def _calibrate_untouched(self, model: FloatModel) -> Statistics:
+        """What is seen of the model as it is in the file: once for all ways to prepare it."""
+        assert self.dataset is not None
+        if self._untouched is None:
+            self._untouched = calibrate(model, self.dataset, self.indices)
+        return deepcopy(self._untouched)
 
     def _rescale(
         self, model: FloatModel, statistics: Statistics, steps: frozenset[Step]
