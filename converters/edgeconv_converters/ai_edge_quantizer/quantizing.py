@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from edgeconv.plugin.quantizer import (
     QuantizedFile,
 )
 from edgeconv.signature import DType, TensorSpec
+from edgeconv_converters.ai_edge_quantizer.blocks import store_blocks
 from edgeconv_converters.ai_edge_quantizer.finishing import Ends, finish_tables
 from edgeconv_converters.ai_edge_quantizer.halves import store_halves
 from edgeconv_converters.ai_edge_quantizer.library import quantize_tables
@@ -43,9 +44,19 @@ _FLOAT = schema.TensorType.FLOAT32
 class _Decision:
     """What each operator that changes is to compute in, and why others are not in what was asked."""
 
-    integers: Mapping[str, Precision]
-    halves: frozenset[str]
-    reasons: Mapping[str, str]
+    integers: dict[str, Precision] = field(default_factory=dict)
+    blocks: dict[str, Precision] = field(default_factory=dict)
+    halves: set[str] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def take(self, operator: Operator, wanted: Precision) -> None:
+        """Put an operator where its work is done."""
+        if wanted.weights == "float16":
+            self.halves.add(operator.name)
+        elif wanted.block and not wanted.is_dynamic and operator.code == "FULLY_CONNECTED":
+            self.blocks[operator.name] = wanted
+        elif wanted != FLOAT32:
+            self.integers[operator.name] = wanted
 
 
 def quantize_file(
@@ -66,6 +77,7 @@ def quantize_file(
     tables = copy_tables(file.tables)
     ends = Ends.of(tables.subgraphs[0])
     _quantize_integers(tables, operators, decision.integers, plan)
+    store_blocks(tables, {name: precision.block for name, precision in decision.blocks.items()})
     if plan.io == DType.UINT8:
         make_ends_unsigned(tables)
     halved = store_halves(tables, decision.halves)
@@ -74,9 +86,11 @@ def quantize_file(
     write_tflite(path, tables.Pack, tables.buffers)
     copy_files(file.path, path, {})
     precisions = {
-        operator.name: decision.integers.get(operator.name, FLOAT32) for operator in operators
+        **{operator.name: FLOAT32 for operator in operators},
+        **decision.integers,
+        **decision.blocks,
+        **dict.fromkeys(halved, Precision(weights="float16")),
     }
-    precisions.update(dict.fromkeys(halved, Precision(weights="float16")))
     return QuantizedFile(
         precisions=precisions,
         reasons=decision.reasons,
@@ -101,19 +115,15 @@ def _with_dtype(specs: Sequence[TensorSpec], io: DType) -> tuple[TensorSpec, ...
 
 
 def _decide(operators: Sequence[Operator], plan: QuantizationPlan, refuse: Refuse) -> _Decision:
-    integers: dict[str, Precision] = {}
-    halves: set[str] = set()
-    reasons: dict[str, str] = {}
+    decision = _Decision()
     for operator in operators:
         wanted = plan.precision_of(operator.name)
         reason = refuse(operator, wanted)
         if reason:
-            reasons[operator.name] = reason
-        elif wanted.weights == "float16":
-            halves.add(operator.name)
-        elif wanted != FLOAT32:
-            integers[operator.name] = wanted
-    return _Decision(integers=integers, halves=frozenset(halves), reasons=reasons)
+            decision.reasons[operator.name] = reason
+        else:
+            decision.take(operator, wanted)
+    return decision
 
 
 def _quantize_integers(

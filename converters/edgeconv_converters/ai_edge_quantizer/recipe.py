@@ -18,7 +18,7 @@ from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 from edgeconv.plugin.quantizer import Precision
 from edgeconv.signature import DType
 from edgeconv_converters.ai_edge_quantizer.operators import tensor_name
-from edgeconv_converters.ai_edge_quantizer.tables import Tables
+from edgeconv_converters.ai_edge_quantizer.tables import Tables, code_of
 
 __all__ = ["PlannedRecipe", "make_recipe"]
 
@@ -28,6 +28,12 @@ _Granularity = qtyping.QuantGranularity
 _Compute = qtyping.ComputePrecision
 
 _NOTHING = (AlgorithmName.NO_QUANTIZE, qtyping.OpQuantizationConfig())
+_SCALED_AS_ONE = ("BATCH_MATMUL",)
+"""Kernels that, static, take the first channel's scale for all."""
+
+_LOOKUPS = ("EMBEDDING_LOOKUP",)
+"""Kernels that give float32 of a table of integers, row by row: nothing is to be dequantized before."""
+
 _STATIC_INT8 = Precision(weights="int8", activations="int8")
 
 
@@ -64,7 +70,9 @@ def make_recipe(tables: Tables, precisions: Mapping[str, Precision], io: DType) 
     """
     graph = tables.subgraphs[0]
     configs = {
-        _scope(graph, operator): _config(precisions[tensor_name(graph, operator.outputs[0])])
+        _scope(graph, operator): _config(
+            precisions[tensor_name(graph, operator.outputs[0])], code_of(tables, operator)
+        )
         for operator in graph.operators
         if operator.outputs and tensor_name(graph, operator.outputs[0]) in precisions
     }
@@ -80,14 +88,14 @@ def _scope(graph: Any, operator: Any) -> str:  # noqa: ANN401 - untyped library
     return str(tfl_flatbuffer_utils.get_op_scope(operator, graph.tensors))
 
 
-def _config(precision: Precision) -> Config:
-    """A configuration; weights are symmetric, with a scale for each channel or block, as all kernels need them."""
-    granularity = (
-        _Granularity(f"BLOCKWISE_{precision.block}")
-        if precision.block
-        else _Granularity.CHANNELWISE
-    )
-    is_integer = precision.is_static or precision.is_dynamic
+def _config(precision: Precision, code: str = "") -> Config:
+    """A configuration; weights are symmetric, with a scale for each channel or block."""
+    granularity = _Granularity.CHANNELWISE
+    if precision.block:
+        granularity = _Granularity(f"BLOCKWISE_{precision.block}")
+    elif precision.is_static and code in _SCALED_AS_ONE:
+        granularity = _Granularity.TENSORWISE
+    is_integer = precision.is_static or precision.is_dynamic or code in _LOOKUPS
     return qtyping.OpQuantizationConfig(
         activation_tensor_config=_activations(precision),
         weight_tensor_config=qtyping.TensorQuantizationConfig(

@@ -56,7 +56,7 @@ def make_statistics(
         if precision is None or not precision.is_static:
             continue
         _pass_on(operator, known)
-        if operator.weights is not None:
+        if operator.weights is not None and operator.weights.bias:
             step = _step(known[_data(operator, known)], precision.activations)
             bounds = _fit(operator.weights, step, precision.weights, constants)
             if bounds is not None:
@@ -136,7 +136,6 @@ def _fit(
     axes = tuple(axis for axis in range(value.ndim) if axis != weights.output_axis)
     largest = np.abs(value).max(axis=axes, keepdims=True)
     wanted = np.where(largest == 0, largest.max() or 1.0, largest)
-    if weights.bias:
-        least = np.abs(constants[weights.bias]) / (step * _LARGEST_BIAS) * _WEIGHT_STEPS[dtype]
-        wanted = np.maximum(wanted, least.reshape(wanted.shape))
+    least = np.abs(constants[weights.bias]) / (step * _LARGEST_BIAS) * _WEIGHT_STEPS[dtype]
+    wanted = np.maximum(wanted, least.reshape(wanted.shape))
     return None if np.array_equal(wanted, largest) else wanted.astype(np.float32)
