@@ -23,6 +23,7 @@ from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 from edgeconv.errors import ConversionError
 from edgeconv_converters.ai_edge_quantizer.recipe import PlannedRecipe
 from edgeconv_converters.ai_edge_quantizer.statistics import Statistics
+from edgeconv_converters.ai_edge_quantizer.surrogates import disguise
 from edgeconv_converters.ai_edge_quantizer.tables import Tables
 
 __all__ = ["quantize_tables"]
@@ -39,15 +40,8 @@ def quantize_tables(tables: Tables, recipe: PlannedRecipe, statistics: Statistic
     guard.inputs, guard.outputs = [], []
     operators.append(guard)
     try:
-        parameters = ParamsGenerator(tables).generate_quantization_parameters(
-            recipe, statistics, enable_progress_bar=False
-        )
-        instructions = TransformationInstructionsGenerator().quant_params_to_transformation_insts(
-            parameters, tables, enable_progress_bar=False
-        )
-        TransformationPerformer().transform_graph(
-            instructions, tables, _order(tables, instructions.keys()), enable_progress_bar=False
-        )
+        with disguise(tables):
+            _transform(tables, recipe, statistics)
     except (ValueError, RuntimeError, KeyError, IndexError, NotImplementedError) as error:
         raise ConversionError(
             "ai-edge-quantizer cannot quantize the model",
@@ -56,6 +50,18 @@ def quantize_tables(tables: Tables, recipe: PlannedRecipe, statistics: Statistic
         ) from error
     finally:
         operators.remove(guard)
+
+
+def _transform(tables: Tables, recipe: PlannedRecipe, statistics: Statistics) -> None:
+    parameters = ParamsGenerator(tables).generate_quantization_parameters(
+        recipe, statistics, enable_progress_bar=False
+    )
+    instructions = TransformationInstructionsGenerator().quant_params_to_transformation_insts(
+        parameters, tables, enable_progress_bar=False
+    )
+    TransformationPerformer().transform_graph(
+        instructions, tables, _order(tables, instructions.keys()), enable_progress_bar=False
+    )
 
 
 def _order(tables: Tables, names: Iterable[str]) -> list[str]:

@@ -66,10 +66,9 @@ def kind_of(precision: Precision) -> str:
     if precision.weights == "float16":
         return "fp16"
     if precision.is_static:
+        is_same = precision.activations == precision.weights
         bits = precision.weights.removeprefix("int")
-        if precision.activations == precision.weights:
-            return precision.weights
-        return f"{precision.activations}x{bits}"
+        return precision.weights if is_same else f"{precision.activations}x{bits}"
     kind = (
         f"{precision.weights}-dynamic" if precision.is_dynamic else f"{precision.weights}-weights"
     )

@@ -31,6 +31,7 @@ from edgeconv_converters.ai_edge_quantizer.recipe import make_recipe
 from edgeconv_converters.ai_edge_quantizer.statistics import make_statistics, refuse_gaps
 from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
 from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
+from edgeconv_converters.ai_edge_quantizer.versions import declare_versions
 
 __all__ = ["quantize_file"]
 
@@ -82,6 +83,7 @@ def quantize_file(
         make_ends_unsigned(tables)
     halved = store_halves(tables, decision.halves)
     finish_tables(tables, ends)
+    declare_versions(tables, file.declared.metadata.get("min_runtime_version", ""))
     _store_record(tables, file, plan)
     write_tflite(path, tables.Pack, tables.buffers)
     copy_files(file.path, path, {})

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import ConversionError
 from edgeconv.plugin.quantizer import Operator, Precision, Range, Weights
+from edgeconv_converters.ai_edge_quantizer.surrogates import FIXED, SURROGATES
 
 __all__ = ["Statistics", "make_statistics", "refuse_gaps"]
 
@@ -28,11 +29,6 @@ Statistics: TypeAlias = dict[str, dict[str, Any]]
 _LARGEST_BIAS = 2**30
 _STEPS = {"int8": 255, "int16": 32767}
 _WEIGHT_STEPS = {"int8": 127, "int4": 7}
-_FIXED: Mapping[str, Range] = {
-    "LOGISTIC": Range(low=0.0, high=1.0),
-    "SOFTMAX": Range(low=0.0, high=1.0),
-    "TANH": Range(low=-1.0, high=1.0),
-}
 
 
 def make_statistics(
@@ -55,7 +51,8 @@ def make_statistics(
         precision = precisions.get(operator.name)
         if precision is None or not precision.is_static:
             continue
-        _pass_on(operator, known)
+        for name in _pass_on(operator, known):
+            found[name] = _bounds(known[name])
         if operator.weights is not None and operator.weights.bias:
             step = _step(known[_data(operator, known)], precision.activations)
             bounds = _fit(operator.weights, step, precision.weights, constants)
@@ -107,13 +104,16 @@ def _same_as_input() -> frozenset[str]:
     return frozenset(map(str, constrained_ops_utils.get_constrained_op_list(constraint)))
 
 
-def _pass_on(operator: Operator, known: dict[str, Range]) -> None:
-    """Ranges that follow from the operator, not from what was seen."""
-    if operator.code in _FIXED:
-        known.update(dict.fromkeys(operator.outputs, _FIXED[operator.code]))
+def _pass_on(operator: Operator, known: dict[str, Range]) -> tuple[str, ...]:
+    """Set ranges that follow from the operator, not from what was seen; the names."""
     data = _data(operator, known)
-    if operator.code in _same_as_input() and data in known:
+    if operator.code in FIXED:
+        known.update(dict.fromkeys(operator.outputs, FIXED[operator.code]))
+    elif SURROGATES.get(operator.code, operator.code) in _same_as_input() and data in known:
         known.update(dict.fromkeys(operator.outputs, known[data]))
+    else:
+        return ()
+    return operator.outputs
 
 
 def _data(operator: Operator, known: Mapping[str, Range]) -> str:
