@@ -48,9 +48,13 @@ def installed_policy() -> Policy:
     return _policy_of(version(_RUNTIME))
 
 
+def _read() -> str:
+    return files(_PACKAGE).joinpath("kernels.toml").read_text()
+
+
 @cache
 def _policy_of(runtime: str) -> Policy:
-    tables = tomllib.loads(files(_PACKAGE).joinpath("kernels.toml").read_text())
+    tables = tomllib.loads(_read())
     releases = sorted(tables, key=Version)
     known = [release for release in releases if Version(release) <= Version(runtime)]
     table = tables[known[-1] if known else releases[0]]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeconv.errors import counted
 from edgeconv.formats.record import write_record
 from edgeconv.formats.tflite_file import METADATA_NAME, write_tflite
 from edgeconv.formats.tflite_metadata import copy_files
@@ -97,7 +98,15 @@ def quantize_file(
         precisions=precisions,
         reasons=decision.reasons,
         versions={name: version(name) for name in _LIBRARIES},
+        warnings=_warn(tables),
     )
+
+
+def _warn(tables: Tables) -> tuple[str, ...]:
+    inner = len(tables.subgraphs) - 1
+    if not inner:
+        return ()
+    return (f"what loops and branches do stays in float32: {counted(inner, 'inner graph')}",)
 
 
 def _store_record(tables: Tables, file: FloatFile, plan: QuantizationPlan) -> None:
