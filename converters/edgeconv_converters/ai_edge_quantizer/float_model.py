@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class LiteRtModel:
         self._runner: Runner | None = None
         self._watcher: QuantizedWatcher | None = None
         self._is_changed = False
-        self._changed: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     @property
     def signature(self) -> Signature:
@@ -141,9 +143,10 @@ class LiteRtModel:
         """The file as it is now; the one that was opened as long as nothing changed."""
         if not self._is_changed:
             return self._file.path
-        if self._changed is None:
-            self._changed = tempfile.TemporaryDirectory(prefix="edgeconv-")
-        path = Path(self._changed.name) / "changed.tflite"
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        path = self._folder / "changed.tflite"
         # A new file: the runtime may still have the older one in memory.
         path.unlink(missing_ok=True)
         write_tflite(path, self._tables.Pack, self._tables.buffers)

@@ -31,6 +31,21 @@ _STEPS = {"int8": 255, "int16": 32767}
 _WEIGHT_STEPS = {"int8": 127, "int4": 7}
 
 
+_FROM_ZERO = ("LOGISTIC", "SOFTMAX")
+_FROM_ZERO_INT16 = Range(low=0.0, high=32767 / 32768)
+
+
+class _Pinned(dict[str, Floats]):
+    """A range that ai-edge-quantizer cannot change.
+
+    It takes the whole range of a 16-bit output with a fixed scale, -1 to 1, for what is seen there; a reader in 8 bits
+    would lose half of its steps to numbers that never come.
+    """
+
+    def __setitem__(self, key: str, value: Floats) -> None:
+        pass
+
+
 def make_statistics(
     operators: Sequence[Operator],
     precisions: Mapping[str, Precision],
@@ -51,8 +66,9 @@ def make_statistics(
         precision = precisions.get(operator.name)
         if precision is None or not precision.is_static:
             continue
-        for name in _pass_on(operator, known):
-            found[name] = _bounds(known[name])
+        found.update({name: _bounds(known[name]) for name in _pass_on(operator, known)})
+        if precision.activations == "int16" and operator.code in _FROM_ZERO:
+            found[operator.name] = _Pinned(_bounds(_FROM_ZERO_INT16))
         if operator.weights is not None and operator.weights.bias:
             step = _step(known[_data(operator, known)], precision.activations)
             bounds = _fit(operator.weights, step, precision.weights, constants)

@@ -32,7 +32,7 @@ def _positive(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(0.2, 2, shape).astype(np.float32)
 
 
-def _integers(*values: Any) -> Array:
+def _integers(*values: object) -> Array:
     return np.asarray(values, np.int32)
 
 
@@ -207,13 +207,13 @@ def write_single(code: str, single: Single, path: Path) -> Path:
     return path
 
 
-def _open(path: Path, resolver: Any) -> Any:
+def _open(path: Path, resolver: object) -> Any:  # noqa: ANN401 - untyped library
     interpreter = Interpreter(str(path), experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     return interpreter
 
 
-def run_file(path: Path, data: Sequence[Array], resolver: Any) -> list[Array]:
+def run_file(path: Path, data: Sequence[Array], resolver: object) -> list[Array]:
     """What a file makes of data."""
     interpreter = _open(path, resolver)
     details = interpreter.get_input_details()
@@ -223,18 +223,20 @@ def run_file(path: Path, data: Sequence[Array], resolver: Any) -> list[Array]:
     return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
 
 
-def _tables(code: str, single: Single, shapes: Sequence[Sequence[int]]) -> Any:
+def _tables(code: str, single: Single, shapes: Sequence[Sequence[int]]) -> Any:  # noqa: ANN401
     model, graph, operator = schema.ModelT(), schema.SubGraphT(), schema.OperatorT()
     model.version, model.subgraphs, model.buffers = 3, [graph], [StoredBuffer()]
     graph.tensors, graph.operators = [], [operator]
     number = schema.OperatorCodeT()
-    number.builtinCode = getattr(schema.BuiltinOperator, code.split()[0])
+    number.builtinCode = getattr(schema.BuiltinOperator, code.partition(" ")[0])
     number.deprecatedBuiltinCode = min(number.builtinCode, 127)
     number.version = _VERSIONS.get(code, 1)
     model.operatorCodes = [number]
     waiting = list(single.data)
     count = len(single.data) + len(single.constants)
-    inputs = [single.constants[i] if i in single.constants else waiting.pop(0) for i in range(count)]
+    inputs = [
+        single.constants[i] if i in single.constants else waiting.pop(0) for i in range(count)
+    ]
     for position, array in enumerate(inputs):
         value = np.asarray(array) if position in single.constants else None
         _add(model, graph, f"x{position}", np.asarray(array), value)
@@ -255,7 +257,7 @@ def _tables(code: str, single: Single, shapes: Sequence[Sequence[int]]) -> Any:
     return model
 
 
-def _add(model: Any, graph: Any, name: str, like: Array, value: Array | None) -> None:
+def _add(model: Any, graph: Any, name: str, like: Array, value: Array | None) -> None:  # noqa: ANN401
     tensor = schema.TensorT()
     tensor.name, tensor.shape, tensor.hasRank = name, list(like.shape), True
     tensor.type = _TYPES[like.dtype.name]

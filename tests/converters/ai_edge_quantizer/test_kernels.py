@@ -5,7 +5,6 @@ Each is run alone, with the XNNPACK delegate and with LiteRT's own kernels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ pytest.importorskip("ai_edge_quantizer")
 from ai_edge_litert.interpreter import OpResolverType
 
 from edgeconv.plugin.quantizer import Operator, Precision, QuantizationPlan
-from edgeconv_converters.ai_edge_quantizer import policy
+from edgeconv_converters.ai_edge_quantizer import policy, recipe, statistics, surrogates
 from edgeconv_converters.ai_edge_quantizer.policy import Policy, installed_policy, kind_of
 from edgeconv_converters.ai_edge_quantizer.worker import open_model
 from tests.converters.ai_edge_quantizer.graphs import Array, measure_ranges, snr_db
@@ -112,21 +111,14 @@ def test_what_the_policy_leaves_out_fails(
     monkeypatch.setattr(Policy, "refusal", lambda *_: "")
     single = SINGLES.get(code, SINGLES["RELU"])
     path = write_single(code, single, tmp_path / "single.tflite")
-    surrogates: Mapping[str, str] = {**_surrogates(), "NEG": "RELU", "SQUARE": "RELU"}
-    monkeypatch.setattr(
-        "edgeconv_converters.ai_edge_quantizer.surrogates.SURROGATES", surrogates
-    )
+    shown = {**surrogates.SURROGATES, "NEG": "RELU", "SQUARE": "RELU"}
+    for module in (surrogates, recipe, statistics):
+        monkeypatch.setattr(module, "SURROGATES", shown)
     try:
         pairs = _outputs(single, path, _PRECISIONS[kind], tmp_path)
     except RuntimeError:
         return
     assert min(snr_db(wanted, got) for wanted, got in pairs) < 20
-
-
-def _surrogates() -> Mapping[str, str]:
-    from edgeconv_converters.ai_edge_quantizer.surrogates import SURROGATES
-
-    return SURROGATES
 
 
 def test_a_division_by_what_rounds_to_zero_is_refused() -> None:
