@@ -96,7 +96,8 @@ class LiteRtModel:
             declared = self._file.declared
             self._runner = Runner(self._current(), declared.inputs, list(self._activations))
         values = self._runner.run(inputs)
-        return {self._activations[index]: value for index, value in values.items()}
+        named = {self._activations[index]: value for index, value in values.items()}
+        return self._with_all_outputs(named)
 
     def refusal(self, operator: Operator, precision: Precision) -> str:
         """Why the installed LiteRT computes an operator in a precision not; empty if it does."""
@@ -129,7 +130,14 @@ class LiteRtModel:
         check_inputs(self.signature, inputs)
         if self._watcher is None or not self._watcher.is_of(path):
             self._watcher = QuantizedWatcher(path, frozenset(self._activations.values()))
-        return self._watcher.run(inputs)
+        return self._with_all_outputs(self._watcher.run(inputs))
+
+    def _with_all_outputs(self, values: dict[str, Array]) -> Mapping[str, Array]:
+        """The same, with an output that is another's tensor, or an input's, under its own name too."""
+        for name, index in self._file.declared.outputs:
+            if self._activations.get(index) in values:
+                values.setdefault(name, values[self._activations[index]])
+        return values
 
     def _find_activations(self) -> dict[int, str]:
         """Name by index of every float32 tensor that is computed or given."""

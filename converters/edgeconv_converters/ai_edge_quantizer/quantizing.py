@@ -29,7 +29,11 @@ from edgeconv_converters.ai_edge_quantizer.library import quantize_tables
 from edgeconv_converters.ai_edge_quantizer.policy import recipe_name
 from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
 from edgeconv_converters.ai_edge_quantizer.recipe import make_recipe
-from edgeconv_converters.ai_edge_quantizer.statistics import make_statistics, refuse_gaps
+from edgeconv_converters.ai_edge_quantizer.statistics import (
+    make_statistics,
+    refuse_gaps,
+    refuse_unbounded,
+)
 from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
 from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
 from edgeconv_converters.ai_edge_quantizer.versions import declare_versions
@@ -129,7 +133,7 @@ def _decide(operators: Sequence[Operator], plan: QuantizationPlan, refuse: Refus
     decision = _Decision()
     for operator in operators:
         wanted = plan.precision_of(operator.name)
-        reason = refuse(operator, wanted)
+        reason = refuse(operator, wanted) or refuse_unbounded(operator, wanted, plan.ranges)
         if reason:
             decision.reasons[operator.name] = reason
         else:

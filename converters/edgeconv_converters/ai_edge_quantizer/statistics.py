@@ -7,7 +7,6 @@ channel loses its bias. Such weights get a wider range here, as TFLiteConverter 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
@@ -21,7 +20,7 @@ from edgeconv.errors import ConversionError
 from edgeconv.plugin.quantizer import Operator, Precision, Range, Weights
 from edgeconv_converters.ai_edge_quantizer.surrogates import FIXED, SURROGATES
 
-__all__ = ["Statistics", "make_statistics", "refuse_gaps"]
+__all__ = ["Statistics", "make_statistics", "refuse_gaps", "refuse_unbounded"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Statistics: TypeAlias = dict[str, dict[str, Any]]
@@ -30,6 +29,9 @@ _LARGEST_BIAS = 2**30
 _STEPS = {"int8": 255, "int16": 32767}
 _WEIGHT_STEPS = {"int8": 127, "int4": 7}
 
+
+_UNBOUNDED = 1e30
+"""What is as large stands for infinity: masks are made of such numbers. NaN is not below it either."""
 
 _FROM_ZERO = ("LOGISTIC", "SOFTMAX")
 _FROM_ZERO_INT16 = Range(low=0.0, high=32767 / 32768)
@@ -90,7 +92,7 @@ def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
     problems = [
         f"'{name}' of '{operator}': {_words(ranges.get(name))}"
         for name, operator in needed.items()
-        if name not in ranges or not _is_finite(ranges[name])
+        if name not in ranges or not _is_bounded(ranges[name])
     ]
     if problems:
         raise ConversionError(
@@ -101,8 +103,18 @@ def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
         )
 
 
-def _is_finite(range_: Range) -> bool:
-    return math.isfinite(range_.low) and math.isfinite(range_.high)
+def refuse_unbounded(operator: Operator, precision: Precision, ranges: Mapping[str, Range]) -> str:
+    """Why the values that an operator reads or makes have no scale; empty if they have one."""
+    if not precision.is_static:
+        return ""
+    for name in (*operator.inputs, *operator.outputs):
+        if name in ranges and not _is_bounded(ranges[name]):
+            return f"'{name}' goes from {_words(ranges[name])}, for which integers have no scale"
+    return ""
+
+
+def _is_bounded(range_: Range) -> bool:
+    return all(abs(value) < _UNBOUNDED for value in (range_.low, range_.high))
 
 
 def _words(range_: Range | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgeconv.errors import InternalError, InvalidInputError
 from edgeconv.formats import load_handler
+from edgeconv.formats.tflite_stamp import pack_model, unpack_model
 from edgeconv.graph import Builder
 from edgeconv.plugin.quantizer import Dependence, Precision, QuantizationPlan, Range
 from edgeconv.quantization.recipes import RECIPES
@@ -250,6 +252,30 @@ def test_an_input_that_is_an_output_and_integers_are_left_alone(tmp_path: Path) 
         assert [s.dtype for s in signature.outputs] == [io, DType.INT32]
         got = model.observe_quantized(tmp_path / "q.tflite", inputs)["y"]
         assert snr_db(wanted, got) > 30
+
+
+def test_a_tensor_may_be_two_outputs(tmp_path: Path) -> None:
+    b = Builder("both")
+    x = b.input("x", DType.FLOAT32, (2, 6))
+    path = write(close(b, {"y": b.op("TANH", x)}), tmp_path, metadata={})
+    tables = unpack_model(path)
+    graph, (definition,) = tables.subgraphs[0], tables.signatureDefs
+    second = copy.copy(definition.outputs[0])
+    second.name = "z"
+    definition.outputs.append(second)
+    graph.outputs = [*graph.outputs, *graph.outputs]
+    pack_model(tables, path)
+    model = open_model(path)
+    inputs = {"x": draw(2, 6)}
+    ranges = measure_ranges(model, [inputs])
+    wanted = model.observe(inputs)["z"].copy()
+    for io in (DType.FLOAT32, DType.UINT8):
+        plan = QuantizationPlan(default=RECIPES["int8"].precision, ranges=ranges, io=io)
+        model.quantize(plan, tmp_path / "q.tflite")
+        signature = load_handler("tflite").read_signature(tmp_path / "q.tflite")
+        assert [(s.name, s.dtype) for s in signature.outputs] == [("y", io), ("z", io)]
+        got = model.observe_quantized(tmp_path / "q.tflite", inputs)
+        assert snr_db(wanted, got["z"]) > 30
 
 
 def test_a_range_that_is_clipped_saturates(tmp_path: Path) -> None:

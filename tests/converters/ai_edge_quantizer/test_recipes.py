@@ -215,15 +215,28 @@ def test_weights_in_blocks_must_fall_into_them(model: LiteRtModel, tmp_path: Pat
     assert result.reasons["logits"] == "its 8 inputs do not fall into blocks of 32"
 
 
-def test_ranges_that_are_missing_or_infinite_are_all_listed(
+def test_ranges_that_are_missing_are_all_listed(
     model: LiteRtModel, ranges: Mapping[str, Range], tmp_path: Path
 ) -> None:
-    damaged = {**ranges, "add": Range(low=-np.inf, high=1)}
-    del damaged["mean"]
+    damaged = {name: ranges[name] for name in ranges if name not in ("add", "mean")}
     with pytest.raises(ConversionError) as caught:
         model.quantize(QuantizationPlan(default=_INT8, ranges=damaged), tmp_path / "q.tflite")
     assert {line.partition(" ")[0] for line in caught.value.details} == {"'add'", "'mean'"}
     assert not (tmp_path / "q.tflite").exists()
+
+
+@pytest.mark.parametrize("low", [-np.inf, np.nan, -3.4e38])
+def test_what_has_no_bounds_stays_float(
+    low: float, path: Path, model: LiteRtModel, ranges: Mapping[str, Range], tmp_path: Path
+) -> None:
+    damaged = {**ranges, "add": Range(low=low, high=1)}
+    target = tmp_path / "q.tflite"
+    result = model.quantize(QuantizationPlan(default=_INT8, ranges=damaged), target)
+    assert result.reasons.keys() == {"add", "max_pool_2d"}
+    assert "'add' goes from" in result.reasons["add"]
+    assert result.precisions["add"] == FLOAT32
+    wanted, got = (_run(file, _SAMPLES[0])["logits"] for file in (path, target))
+    assert snr_db(wanted, got) > 36
 
 
 def test_weights_get_smaller(
