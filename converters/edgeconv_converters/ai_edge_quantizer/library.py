@@ -46,6 +46,9 @@ def quantize_tables(tables: Tables, recipe: PlannedRecipe, statistics: Statistic
             why=f"{type(error).__name__}: {error}",
             hint="keep the operator it speaks of in float32 with an override",
         ) from error
+    for tensor in tables.subgraphs[0].tensors:
+        if isinstance(tensor.name, str):  # of constants that it duplicates
+            tensor.name = tensor.name.encode()
 
 
 @contextmanager

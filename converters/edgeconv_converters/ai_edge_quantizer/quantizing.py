@@ -22,7 +22,6 @@ from edgeconv.plugin.quantizer import (
     QuantizedFile,
 )
 from edgeconv.signature import DType, TensorSpec
-from edgeconv_converters.ai_edge_quantizer.blocks import store_blocks
 from edgeconv_converters.ai_edge_quantizer.finishing import Ends, finish_tables
 from edgeconv_converters.ai_edge_quantizer.halves import store_halves
 from edgeconv_converters.ai_edge_quantizer.library import quantize_tables
@@ -34,6 +33,7 @@ from edgeconv_converters.ai_edge_quantizer.statistics import (
     refuse_gaps,
     refuse_unbounded,
 )
+from edgeconv_converters.ai_edge_quantizer.stored import is_stored_here, store_weights
 from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
 from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
 from edgeconv_converters.ai_edge_quantizer.versions import declare_versions
@@ -51,7 +51,7 @@ class _Decision:
     """What each operator that changes is to compute in, and why others are not in what was asked."""
 
     integers: dict[str, Precision] = field(default_factory=dict)
-    blocks: dict[str, Precision] = field(default_factory=dict)
+    stored: dict[str, Precision] = field(default_factory=dict)
     halves: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -59,8 +59,8 @@ class _Decision:
         """Put an operator where its work is done."""
         if wanted.weights == "float16":
             self.halves.add(operator.name)
-        elif wanted.block and not wanted.is_dynamic and operator.code == "FULLY_CONNECTED":
-            self.blocks[operator.name] = wanted
+        elif is_stored_here(operator.code, wanted):
+            self.stored[operator.name] = replace(wanted, is_dynamic=False)
         elif wanted != FLOAT32:
             self.integers[operator.name] = wanted
 
@@ -83,7 +83,7 @@ def quantize_file(
     tables = copy_tables(file.tables)
     ends = Ends.of(tables.subgraphs[0])
     _quantize_integers(tables, operators, decision.integers, plan)
-    store_blocks(tables, {name: precision.block for name, precision in decision.blocks.items()})
+    store_weights(tables, decision.stored)
     if plan.io == DType.UINT8:
         make_ends_unsigned(tables)
     halved = store_halves(tables, decision.halves)
@@ -95,7 +95,7 @@ def quantize_file(
     precisions = {
         **{operator.name: FLOAT32 for operator in operators},
         **decision.integers,
-        **decision.blocks,
+        **decision.stored,
         **dict.fromkeys(halved, Precision(weights="float16")),
     }
     return QuantizedFile(

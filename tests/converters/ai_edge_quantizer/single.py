@@ -114,6 +114,7 @@ SINGLES: Mapping[str, Single] = {
         data=[_draw(4, 256)], constants={1: _draw(6, 256, seed=1), 2: _draw(6, seed=2)}, table="FullyConnected"
     ),
     "GATHER": Single(data=[_X], constants={1: _integers(2, 0, 1)}, table="Gather", options={"axis": 1}),
+    "GATHER of weights": Single(data=[_integers(1, 3, 0)], constants={0: _draw(9, 64)}, table="Gather"),
     "GATHER_ND": Single(data=[_X], constants={1: _integers((0, 1), (0, 3))}, table="GatherNd"),
     "GELU": _unary("Gelu"),
     "GREATER": _binary("Greater"),

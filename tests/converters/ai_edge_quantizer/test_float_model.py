@@ -10,13 +10,14 @@ import pytest
 
 pytest.importorskip("ai_edge_quantizer")
 
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgeconv.errors import InternalError, InvalidInputError
 from edgeconv.formats import load_handler
 from edgeconv.formats.tflite_stamp import pack_model, unpack_model
 from edgeconv.graph import Builder
-from edgeconv.plugin.quantizer import Dependence, Precision, QuantizationPlan, Range
+from edgeconv.plugin.quantizer import FLOAT32, Dependence, Precision, QuantizationPlan, Range
 from edgeconv.quantization.recipes import RECIPES
 from edgeconv.signature import DType
 from edgeconv_converters.ai_edge_quantizer import reading
@@ -276,6 +277,56 @@ def test_a_tensor_may_be_two_outputs(tmp_path: Path) -> None:
         assert [(s.name, s.dtype) for s in signature.outputs] == [("y", io), ("z", io)]
         got = model.observe_quantized(tmp_path / "q.tflite", inputs)
         assert snr_db(wanted, got["z"]) > 30
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted(set(RECIPES) - {"int4-weights-b128", "int4-weights-b256"})
+)
+@pytest.mark.parametrize("kept", ["", "gather", "logits"])
+def test_a_table_that_a_matrix_product_shares(recipe: str, kept: str, tmp_path: Path) -> None:
+    """As embeddings are tied to the last layer; the two may have different precisions."""
+    b = Builder("tied")
+    ids = b.input("ids", DType.INT32, (3,))
+    table = b.constant(draw(40, 64))
+    hidden = b.op("TANH", b.op("GATHER", table, ids, axis=0))
+    logits = b.op("FULLY_CONNECTED", hidden, table)
+    model = open_model(write(close(b, {"logits": logits}), tmp_path, metadata={}))
+    inputs = {"ids": np.asarray([1, 5, 7], np.int32)}
+    ranges = measure_ranges(model, [inputs])
+    wanted = model.observe(inputs)["logits"].copy()
+    plan = QuantizationPlan(
+        default=RECIPES[recipe].precision,
+        operators={kept: FLOAT32} if kept else {},
+        ranges=ranges,
+    )
+    result = model.quantize(plan, tmp_path / "q.tflite")
+    got = model.observe_quantized(tmp_path / "q.tflite", inputs)["logits"]
+    assert snr_db(wanted, got) > (15 if "int4" in recipe else 35)
+    if kept:
+        assert result.precisions[kept] == FLOAT32
+    elif recipe.startswith("int"):
+        assert result.precisions["gather"].weights == RECIPES[recipe].precision.weights
+
+
+def test_what_loops_do_stays_float_and_names_that_occur_twice_do_not_matter(
+    tmp_path: Path,
+) -> None:
+    path = write(network(), tmp_path)
+    tables = unpack_model(path)
+    tables.subgraphs.append(tables.subgraphs[0])
+    pack_model(tables, path)
+    model = open_model(path)
+    inputs = {"image": draw(1, 8, 8, 3)}
+    ranges = measure_ranges(model, [inputs])
+    plan = QuantizationPlan(default=RECIPES["int8"].precision, ranges=ranges)
+    result = model.quantize(plan, tmp_path / "q.tflite")
+    assert result.warnings == ("what loops and branches do stays in float32: 1 inner graph",)
+    main, inner = unpack_model(tmp_path / "q.tflite").subgraphs
+    types = [{t.type for t in graph.tensors} for graph in (main, inner)]
+    assert schema.TensorType.INT8 in types[0]
+    assert schema.TensorType.INT8 not in types[1]
+    wanted = model.observe(inputs)["logits"].copy()
+    assert snr_db(wanted, model.observe_quantized(tmp_path / "q.tflite", inputs)["logits"]) > 35
 
 
 def test_a_range_that_is_clipped_saturates(tmp_path: Path) -> None:

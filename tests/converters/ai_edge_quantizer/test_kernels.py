@@ -77,7 +77,7 @@ def _listed(kind: str) -> list[str]:
 def test_every_kernel_computes_what_float32_does(kind: str, tmp_path: Path) -> None:
     for name in _listed(kind):
         single = SINGLES[name]
-        if "-" in kind and not single.constants:
+        if "-" in kind and not any(v.dtype == np.float32 for v in single.constants.values()):
             continue
         path = write_single(name, single, tmp_path / "single.tflite")
         for wanted, got in _outputs(single, path, _PRECISIONS[kind], tmp_path):
