@@ -33,7 +33,11 @@ from edgeconv_converters.ai_edge_quantizer.statistics import (
     refuse_gaps,
     refuse_unbounded,
 )
-from edgeconv_converters.ai_edge_quantizer.stored import is_stored_here, store_weights
+from edgeconv_converters.ai_edge_quantizer.stored import (
+    is_stored_here,
+    precision_stored,
+    store_weights,
+)
 from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
 from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
 from edgeconv_converters.ai_edge_quantizer.versions import declare_versions
@@ -60,7 +64,9 @@ class _Decision:
         if wanted.weights == "float16":
             self.halves.add(operator.name)
         elif is_stored_here(operator.code, wanted):
-            self.stored[operator.name] = replace(wanted, is_dynamic=False)
+            self.stored[operator.name] = stored = precision_stored(operator.code, wanted)
+            if stored != wanted:
+                self.reasons[operator.name] = "its table has a scale for each row and gives float32"
         elif wanted != FLOAT32:
             self.integers[operator.name] = wanted
 

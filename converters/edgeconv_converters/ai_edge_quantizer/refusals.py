@@ -36,7 +36,8 @@ def refusal_of(policy: Policy, operator: Operator, precision: Precision, find: F
     value = values.get(weights)
     if not precision.is_static and (value is None or value.dtype != "float32"):
         return "it has no constant weights"
-    return policy.refusal(operator, precision) or _refuse_blocks(precision, value)
+    refusal = policy.refusal(operator, precision)
+    return refusal or ("" if operator.code == "GATHER" else _refuse_blocks(precision, value))
 
 
 def _refuse_halves(values: dict[str, Array | None]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from edgeconv_converters.ai_edge_quantizer.tables import (
     find_or_add_code,
 )
 
-__all__ = ["is_stored_here", "store_weights"]
+__all__ = ["is_stored_here", "precision_stored", "store_weights"]
 
 _LARGEST = {4: 7, 8: 127}
 _LEAST_SCALE = 1e-9
@@ -45,6 +45,14 @@ def is_stored_here(code: str, precision: Precision) -> bool:
         return False
     is_block = bool(precision.block) and not precision.is_dynamic
     return code == "GATHER" or (code == "FULLY_CONNECTED" and is_block)
+
+
+def precision_stored(code: str, wanted: Precision) -> Precision:
+    """What the weights are stored in: a table has a scale for each row, whatever the blocks of matrices are.
+
+    Put back into shape from blocks, all of it would be copied each time a few rows are looked up.
+    """
+    return replace(wanted, is_dynamic=False, block=0 if code == "GATHER" else wanted.block)
 
 
 def store_weights(tables: Tables, precisions: Mapping[str, Precision]) -> None:

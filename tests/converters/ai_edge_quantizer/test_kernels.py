@@ -57,7 +57,7 @@ def _outputs(
     inputs = dict(zip([s.name for s in model.signature.inputs], single.data, strict=True))
     plan = QuantizationPlan(default=precision, ranges=measure_ranges(model, [inputs]))
     result = model.quantize(plan, folder / "quantized.tflite")
-    assert not result.reasons
+    assert set(result.reasons.values()) <= {"its table has a scale for each row and gives float32"}
     wanted = run_file(path, single.data, _RESOLVERS[1])
     return [
         pair
