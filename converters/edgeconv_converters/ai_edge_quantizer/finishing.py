@@ -49,6 +49,7 @@ def finish_tables(tables: Tables, before: Ends) -> None:
         _swap_names(graph, moved)
     for operator in graph.operators:
         _set_options(tables, graph, operator)
+    _drop_unread(graph)
     _store(tables)
 
 
@@ -93,8 +94,23 @@ def _set_options(tables: Tables, graph: Graph, operator: Any) -> None:  # noqa: 
             setattr(operator.builtinOptions, name, value)
 
 
+def _drop_unread(graph: Graph) -> None:
+    """Let go of constants that nothing reads any more."""
+    read = {*graph.inputs, *graph.outputs}
+    for operator in graph.operators:
+        read.update(operator.inputs)
+    read.update(
+        tensor.quantization.details.scales
+        for tensor in graph.tensors
+        if tensor.quantization is not None and tensor.quantization.details is not None
+    )
+    for index, tensor in enumerate(graph.tensors):
+        if index not in read:
+            tensor.buffer = 0
+
+
 def _store(tables: Tables) -> None:
-    """Buffers as the file's writer takes them, without the bytes that nothing refers to any more."""
+    """Buffers as the file's writer takes them, without the bytes that nothing refers to."""
     used = {entry.buffer for entry in tables.metadata}
     used.update(tensor.buffer for graph in tables.subgraphs for tensor in graph.tensors)
     tables.buffers = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class LiteRtModel:
         self._runner: Runner | None = None
         self._watcher: QuantizedWatcher | None = None
         self._is_changed = False
-        self._changed: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     @property
     def signature(self) -> Signature:
@@ -94,7 +96,8 @@ class LiteRtModel:
             declared = self._file.declared
             self._runner = Runner(self._current(), declared.inputs, list(self._activations))
         values = self._runner.run(inputs)
-        return {self._activations[index]: value for index, value in values.items()}
+        named = {self._activations[index]: value for index, value in values.items()}
+        return self._with_all_outputs(named)
 
     def refusal(self, operator: Operator, precision: Precision) -> str:
         """Why the installed LiteRT computes an operator in a precision not; empty if it does."""
@@ -127,7 +130,14 @@ class LiteRtModel:
         check_inputs(self.signature, inputs)
         if self._watcher is None or not self._watcher.is_of(path):
             self._watcher = QuantizedWatcher(path, frozenset(self._activations.values()))
-        return self._watcher.run(inputs)
+        return self._with_all_outputs(self._watcher.run(inputs))
+
+    def _with_all_outputs(self, values: dict[str, Array]) -> Mapping[str, Array]:
+        """The same, with an output that is another's tensor, or an input's, under its own name too."""
+        for name, index in self._file.declared.outputs:
+            if self._activations.get(index) in values:
+                values.setdefault(name, values[self._activations[index]])
+        return values
 
     def _find_activations(self) -> dict[int, str]:
         """Name by index of every float32 tensor that is computed or given."""
@@ -141,9 +151,10 @@ class LiteRtModel:
         """The file as it is now; the one that was opened as long as nothing changed."""
         if not self._is_changed:
             return self._file.path
-        if self._changed is None:
-            self._changed = tempfile.TemporaryDirectory(prefix="edgeconv-")
-        path = Path(self._changed.name) / "changed.tflite"
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        path = self._folder / "changed.tflite"
         # A new file: the runtime may still have the older one in memory.
         path.unlink(missing_ok=True)
         write_tflite(path, self._tables.Pack, self._tables.buffers)

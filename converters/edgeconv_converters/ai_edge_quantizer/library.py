@@ -3,14 +3,16 @@
 Its parts are called one by one, not its `Quantizer`, which opens an interpreter to look for statistics that are missing,
 writes the model into memory and prints a report; here the tables go on to be finished.
 
-It calls what reads the graph's outputs operator -1, and then rewires the inputs of the last operator, which -1 is to
-Python: an output that the last operator reads too, logits beside their SOFTMAX, came to it in the wrong dtype. An
-operator that reads nothing stands last while it works. (0.10.0; `insert_dequant` and `insert_quant`.)
+An output that is read inside of the graph too is not safe with it (0.10.0): it calls the graph's caller operator -1, and
+rewires the inputs of the last operator, which -1 is to Python (`insert_dequant`, `insert_quant`); and where an inner reader
+gets a QUANTIZE, the output becomes what that makes. So it is shown a graph without outputs, and a last operator in which
+they all end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer.params_generator import ParamsGenerator
@@ -23,7 +25,8 @@ from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 from edgeconv.errors import ConversionError
 from edgeconv_converters.ai_edge_quantizer.recipe import PlannedRecipe
 from edgeconv_converters.ai_edge_quantizer.statistics import Statistics
-from edgeconv_converters.ai_edge_quantizer.tables import Tables
+from edgeconv_converters.ai_edge_quantizer.surrogates import disguise
+from edgeconv_converters.ai_edge_quantizer.tables import Tables, find_or_add_code
 
 __all__ = ["quantize_tables"]
 
@@ -34,28 +37,46 @@ def quantize_tables(tables: Tables, recipe: PlannedRecipe, statistics: Statistic
     Raises:
         ConversionError: The library fails.
     """
-    operators = tables.subgraphs[0].operators
-    guard = schema.OperatorT()
-    guard.inputs, guard.outputs = [], []
-    operators.append(guard)
     try:
-        parameters = ParamsGenerator(tables).generate_quantization_parameters(
-            recipe, statistics, enable_progress_bar=False
-        )
-        instructions = TransformationInstructionsGenerator().quant_params_to_transformation_insts(
-            parameters, tables, enable_progress_bar=False
-        )
-        TransformationPerformer().transform_graph(
-            instructions, tables, _order(tables, instructions.keys()), enable_progress_bar=False
-        )
+        with disguise(tables), _sink(tables, recipe.sink):
+            _transform(tables, recipe, statistics)
     except (ValueError, RuntimeError, KeyError, IndexError, NotImplementedError) as error:
         raise ConversionError(
             "ai-edge-quantizer cannot quantize the model",
             why=f"{type(error).__name__}: {error}",
             hint="keep the operator it speaks of in float32 with an override",
         ) from error
+    for tensor in tables.subgraphs[0].tensors:
+        if isinstance(tensor.name, str):  # of constants that it duplicates
+            tensor.name = tensor.name.encode()
+
+
+@contextmanager
+def _sink(tables: Tables, name: str) -> Iterator[None]:
+    """End the graph in an operator for as long as it lasts."""
+    graph = tables.subgraphs[0]
+    sink = schema.OperatorT()
+    sink.opcodeIndex = find_or_add_code(tables, getattr(schema.BuiltinOperator, name), 1)
+    sink.inputs, sink.outputs = graph.outputs, []
+    graph.operators.append(sink)
+    graph.outputs = []
+    try:
+        yield
     finally:
-        operators.remove(guard)
+        graph.operators.remove(sink)
+        graph.outputs = sink.inputs
+
+
+def _transform(tables: Tables, recipe: PlannedRecipe, statistics: Statistics) -> None:
+    parameters = ParamsGenerator(tables).generate_quantization_parameters(
+        recipe, statistics, enable_progress_bar=False
+    )
+    instructions = TransformationInstructionsGenerator().quant_params_to_transformation_insts(
+        parameters, tables, enable_progress_bar=False
+    )
+    TransformationPerformer().transform_graph(
+        instructions, tables, _order(tables, instructions.keys()), enable_progress_bar=False
+    )
 
 
 def _order(tables: Tables, names: Iterable[str]) -> list[str]:

@@ -48,9 +48,13 @@ def installed_policy() -> Policy:
     return _policy_of(version(_RUNTIME))
 
 
+def _read() -> str:
+    return files(_PACKAGE).joinpath("kernels.toml").read_text()
+
+
 @cache
 def _policy_of(runtime: str) -> Policy:
-    tables = tomllib.loads(files(_PACKAGE).joinpath("kernels.toml").read_text())
+    tables = tomllib.loads(_read())
     releases = sorted(tables, key=Version)
     known = [release for release in releases if Version(release) <= Version(runtime)]
     table = tables[known[-1] if known else releases[0]]
@@ -66,10 +70,9 @@ def kind_of(precision: Precision) -> str:
     if precision.weights == "float16":
         return "fp16"
     if precision.is_static:
+        is_same = precision.activations == precision.weights
         bits = precision.weights.removeprefix("int")
-        if precision.activations == precision.weights:
-            return precision.weights
-        return f"{precision.activations}x{bits}"
+        return precision.weights if is_same else f"{precision.activations}x{bits}"
     kind = (
         f"{precision.weights}-dynamic" if precision.is_dynamic else f"{precision.weights}-weights"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeconv.errors import counted
 from edgeconv.formats.record import write_record
 from edgeconv.formats.tflite_file import METADATA_NAME, write_tflite
 from edgeconv.formats.tflite_metadata import copy_files
@@ -27,9 +28,19 @@ from edgeconv_converters.ai_edge_quantizer.library import quantize_tables
 from edgeconv_converters.ai_edge_quantizer.policy import recipe_name
 from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
 from edgeconv_converters.ai_edge_quantizer.recipe import make_recipe
-from edgeconv_converters.ai_edge_quantizer.statistics import make_statistics, refuse_gaps
+from edgeconv_converters.ai_edge_quantizer.statistics import (
+    make_statistics,
+    refuse_gaps,
+    refuse_unbounded,
+)
+from edgeconv_converters.ai_edge_quantizer.stored import (
+    is_stored_here,
+    precision_stored,
+    store_weights,
+)
 from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
 from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
+from edgeconv_converters.ai_edge_quantizer.versions import declare_versions
 
 __all__ = ["quantize_file"]
 
@@ -43,9 +54,21 @@ _FLOAT = schema.TensorType.FLOAT32
 class _Decision:
     """What each operator that changes is to compute in, and why others are not in what was asked."""
 
-    integers: Mapping[str, Precision]
-    halves: frozenset[str]
-    reasons: Mapping[str, str]
+    integers: dict[str, Precision] = field(default_factory=dict)
+    stored: dict[str, Precision] = field(default_factory=dict)
+    halves: set[str] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def take(self, operator: Operator, wanted: Precision) -> None:
+        """Put an operator where its work is done."""
+        if wanted.weights == "float16":
+            self.halves.add(operator.name)
+        elif is_stored_here(operator.code, wanted):
+            self.stored[operator.name] = stored = precision_stored(operator.code, wanted)
+            if stored != wanted:
+                self.reasons[operator.name] = "its table has a scale for each row and gives float32"
+        elif wanted != FLOAT32:
+            self.integers[operator.name] = wanted
 
 
 def quantize_file(
@@ -66,22 +89,34 @@ def quantize_file(
     tables = copy_tables(file.tables)
     ends = Ends.of(tables.subgraphs[0])
     _quantize_integers(tables, operators, decision.integers, plan)
+    store_weights(tables, decision.stored)
     if plan.io == DType.UINT8:
         make_ends_unsigned(tables)
     halved = store_halves(tables, decision.halves)
     finish_tables(tables, ends)
+    declare_versions(tables, file.declared.metadata.get("min_runtime_version", ""))
     _store_record(tables, file, plan)
     write_tflite(path, tables.Pack, tables.buffers)
     copy_files(file.path, path, {})
     precisions = {
-        operator.name: decision.integers.get(operator.name, FLOAT32) for operator in operators
+        **{operator.name: FLOAT32 for operator in operators},
+        **decision.integers,
+        **decision.stored,
+        **dict.fromkeys(halved, Precision(weights="float16")),
     }
-    precisions.update(dict.fromkeys(halved, Precision(weights="float16")))
     return QuantizedFile(
         precisions=precisions,
         reasons=decision.reasons,
         versions={name: version(name) for name in _LIBRARIES},
+        warnings=_warn(tables),
     )
+
+
+def _warn(tables: Tables) -> tuple[str, ...]:
+    inner = len(tables.subgraphs) - 1
+    if not inner:
+        return ()
+    return (f"what loops and branches do stays in float32: {counted(inner, 'inner graph')}",)
 
 
 def _store_record(tables: Tables, file: FloatFile, plan: QuantizationPlan) -> None:
@@ -101,19 +136,15 @@ def _with_dtype(specs: Sequence[TensorSpec], io: DType) -> tuple[TensorSpec, ...
 
 
 def _decide(operators: Sequence[Operator], plan: QuantizationPlan, refuse: Refuse) -> _Decision:
-    integers: dict[str, Precision] = {}
-    halves: set[str] = set()
-    reasons: dict[str, str] = {}
+    decision = _Decision()
     for operator in operators:
         wanted = plan.precision_of(operator.name)
-        reason = refuse(operator, wanted)
+        reason = refuse(operator, wanted) or refuse_unbounded(operator, wanted, plan.ranges)
         if reason:
-            reasons[operator.name] = reason
-        elif wanted.weights == "float16":
-            halves.add(operator.name)
-        elif wanted != FLOAT32:
-            integers[operator.name] = wanted
-    return _Decision(integers=integers, halves=frozenset(halves), reasons=reasons)
+            decision.reasons[operator.name] = reason
+        else:
+            decision.take(operator, wanted)
+    return decision
 
 
 def _quantize_integers(

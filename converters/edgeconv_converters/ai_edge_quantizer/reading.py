@@ -27,7 +27,7 @@ class FloatFile:
     Attributes:
         path: Where it is.
         declared: What it declares.
-        tables: Its tables; every tensor has a name of its own.
+        tables: Its tables; every tensor has a name of its own, inputs and outputs that of the signature.
     """
 
     path: Path
@@ -52,7 +52,9 @@ def read_float(path: Path) -> FloatFile:
     tables = copy_tables(unpack_model(path))
     _refuse_quantized(path, tables)
     _tidy(tables)
-    name_tensors(tables)
+    # As its caller knows them; the first name of a tensor that has several.
+    ends = {index: name for name, index in reversed((*declared.inputs, *declared.outputs))}
+    name_tensors(tables, ends)
     return FloatFile(path=path, declared=declared, tables=tables)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import qtyping
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.utils import tfl_flatbuffer_utils
@@ -18,16 +19,27 @@ from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 from edgeconv.plugin.quantizer import Precision
 from edgeconv.signature import DType
 from edgeconv_converters.ai_edge_quantizer.operators import tensor_name
-from edgeconv_converters.ai_edge_quantizer.tables import Tables
+from edgeconv_converters.ai_edge_quantizer.surrogates import SURROGATES
+from edgeconv_converters.ai_edge_quantizer.tables import Tables, code_of
 
 __all__ = ["PlannedRecipe", "make_recipe"]
 
 Config: TypeAlias = qtyping.OpQuantizationConfig
+Key: TypeAlias = tuple[str, str]
 _Name = qtyping.TFLOperationName
 _Granularity = qtyping.QuantGranularity
 _Compute = qtyping.ComputePrecision
 
 _NOTHING = (AlgorithmName.NO_QUANTIZE, qtyping.OpQuantizationConfig())
+_SCALED_AS_ONE = ("BATCH_MATMUL",)
+"""Kernels that, static, take the first channel's scale for all."""
+
+_LOOKUPS = ("EMBEDDING_LOOKUP",)
+"""Kernels that give float32 of a table of integers, row by row: nothing is to be dequantized before."""
+
+_SINKS = ("ADD", "MUL")
+"""Operators that can stand for the reader of the outputs: the first that does not make all of them itself."""
+
 _STATIC_INT8 = Precision(weights="int8", activations="int8")
 
 
@@ -36,17 +48,16 @@ class PlannedRecipe:
     """Stands where ai-edge-quantizer has its `RecipeManager`.
 
     Attributes:
-        configs: Of each operator that is quantized, by the scope it is asked for.
-        ends: Of the graph's inputs and outputs, by name and scope.
+        configs: By operator and scope, of each that is quantized.
+        sink: The operator that stands for whoever takes the outputs.
     """
 
-    configs: Mapping[str, Config]
-    ends: Mapping[tuple[str, str], Config]
+    configs: Mapping[Key, Config]
+    sink: str
 
     def get_quantization_configs(self, operation: _Name, scope: str) -> tuple[str, Config]:
         """The algorithm and configuration of an operator; called by ai-edge-quantizer."""
-        is_end = operation in (_Name.INPUT, _Name.OUTPUT)
-        config = self.ends.get((operation, scope)) if is_end else self.configs.get(scope)
+        config = self.configs.get((str(operation.value), scope))
         return _NOTHING if config is None else (AlgorithmName.MIN_MAX_UNIFORM_QUANT, config)
 
     def need_calibration(self) -> bool:
@@ -63,31 +74,39 @@ def make_recipe(tables: Tables, precisions: Mapping[str, Precision], io: DType) 
         io: Dtype of the inputs and outputs; those of uint8 are int8 here.
     """
     graph = tables.subgraphs[0]
-    configs = {
-        _scope(graph, operator): _config(precisions[tensor_name(graph, operator.outputs[0])])
-        for operator in graph.operators
-        if operator.outputs and tensor_name(graph, operator.outputs[0]) in precisions
-    }
-    ends: dict[tuple[str, str], Config] = {}
+    configs: dict[Key, Config] = {}
+    for operator in graph.operators:
+        name = tensor_name(graph, operator.outputs[0]) if operator.outputs else ""
+        if name in precisions:
+            code = code_of(tables, operator)
+            configs[_operation(code), _scope(graph, operator)] = _config(precisions[name], code)
+    source, end = tfl_flatbuffer_utils.get_subgraph_input_output_operators(graph)
+    scope = _scope(graph, end)
+    sink = next(name for name in _SINKS if (name, scope) not in configs)
     if io != DType.FLOAT32:
-        virtual = tfl_flatbuffer_utils.get_subgraph_input_output_operators(graph)
-        config = _config(_STATIC_INT8)
-        ends = {(end.op_key, _scope(graph, end)): config for end in virtual}
-    return PlannedRecipe(configs=configs, ends=ends)
+        configs[str(source.op_key.value), _scope(graph, source)] = _config(_STATIC_INT8)
+        configs[sink, scope] = _config(_STATIC_INT8)
+    return PlannedRecipe(configs=configs, sink=sink)
+
+
+def _operation(code: str) -> str:
+    """What ai-edge-quantizer calls an operator, or the one that stands in for it."""
+    number = getattr(schema.BuiltinOperator, SURROGATES.get(code, code))
+    return str(tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME[number].value)
 
 
 def _scope(graph: Any, operator: Any) -> str:  # noqa: ANN401 - untyped library
     return str(tfl_flatbuffer_utils.get_op_scope(operator, graph.tensors))
 
 
-def _config(precision: Precision) -> Config:
-    """A configuration; weights are symmetric, with a scale for each channel or block, as all kernels need them."""
-    granularity = (
-        _Granularity(f"BLOCKWISE_{precision.block}")
-        if precision.block
-        else _Granularity.CHANNELWISE
-    )
-    is_integer = precision.is_static or precision.is_dynamic
+def _config(precision: Precision, code: str = "") -> Config:
+    """A configuration; weights are symmetric, with a scale for each channel or block."""
+    granularity = _Granularity.CHANNELWISE
+    if precision.block:
+        granularity = _Granularity(f"BLOCKWISE_{precision.block}")
+    elif precision.is_static and code in _SCALED_AS_ONE:
+        granularity = _Granularity.TENSORWISE
+    is_integer = precision.is_static or precision.is_dynamic or code in _LOOKUPS
     return qtyping.OpQuantizationConfig(
         activation_tensor_config=_activations(precision),
         weight_tensor_config=qtyping.TensorQuantizationConfig(

@@ -13,7 +13,8 @@ __all__ = ["refusal_of"]
 
 Find = Callable[[str], Array | None]
 
-_TABLES = ("EMBEDDING_LOOKUP",)
+_TABLES = {"EMBEDDING_LOOKUP": 1, "GATHER": 0}
+"""Where operators that look rows up have their table."""
 
 
 def refusal_of(policy: Policy, operator: Operator, precision: Precision, find: Find) -> str:
@@ -32,9 +33,11 @@ def refusal_of(policy: Policy, operator: Operator, precision: Precision, find: F
     if kind == "fp16":
         return _refuse_halves(values)
     weights = _weights(operator)
-    if not precision.is_static and (not weights or values[weights] is None):
+    value = values.get(weights)
+    if not precision.is_static and (value is None or value.dtype != "float32"):
         return "it has no constant weights"
-    return policy.refusal(operator, precision) or _refuse_blocks(precision, values.get(weights))
+    refusal = policy.refusal(operator, precision)
+    return refusal or ("" if operator.code == "GATHER" else _refuse_blocks(precision, value))
 
 
 def _refuse_halves(values: dict[str, Array | None]) -> str:
@@ -47,7 +50,7 @@ def _refuse_halves(values: dict[str, Array | None]) -> str:
 def _weights(operator: Operator) -> str:
     """The name of the weights; of a lookup's table too."""
     if operator.code in _TABLES:
-        return operator.inputs[1]
+        return operator.inputs[_TABLES[operator.code]]
     return operator.weights.tensor if operator.weights else ""
 
 

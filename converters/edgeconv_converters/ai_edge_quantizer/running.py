@@ -1,16 +1,17 @@
 """Runs a TFLite file and keeps every activation.
 
-The XNNPACK delegate is left out: what it computes inside of a part that it takes over is written to no tensor, kept or
-not; LiteRT's own kernels write each.
+With `experimental_preserve_all_tensors` LiteRT (2.3) hands every operator to the XNNPACK delegate by itself, so that the
+activations between them are there, as the kernels that users run make them. It warns that this takes memory.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.inputs import TRY_OTHERS
@@ -36,11 +37,11 @@ class Runner:
         self._kept = tuple(kept)
         self._shapes: tuple[tuple[int, ...], ...] = ()
         try:
-            self._interpreter: Any = Interpreter(
-                model_path=str(path),
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-                experimental_preserve_all_tensors=True,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                self._interpreter: Any = Interpreter(
+                    model_path=str(path), experimental_preserve_all_tensors=True
+                )
         except (ValueError, RuntimeError) as error:
             raise InvalidInputError(f"LiteRT refuses '{path}'", why=str(error)) from error
 

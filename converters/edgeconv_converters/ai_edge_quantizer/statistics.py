@@ -7,7 +7,6 @@ channel loses its bias. Such weights get a wider range here, as TFLiteConverter 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import ConversionError
 from edgeconv.plugin.quantizer import Operator, Precision, Range, Weights
+from edgeconv_converters.ai_edge_quantizer.surrogates import FIXED, SURROGATES
 
-__all__ = ["Statistics", "make_statistics", "refuse_gaps"]
+__all__ = ["Statistics", "make_statistics", "refuse_gaps", "refuse_unbounded"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Statistics: TypeAlias = dict[str, dict[str, Any]]
@@ -28,11 +28,24 @@ Statistics: TypeAlias = dict[str, dict[str, Any]]
 _LARGEST_BIAS = 2**30
 _STEPS = {"int8": 255, "int16": 32767}
 _WEIGHT_STEPS = {"int8": 127, "int4": 7}
-_FIXED: Mapping[str, Range] = {
-    "LOGISTIC": Range(low=0.0, high=1.0),
-    "SOFTMAX": Range(low=0.0, high=1.0),
-    "TANH": Range(low=-1.0, high=1.0),
-}
+
+
+_UNBOUNDED = 1e30
+"""What is as large stands for infinity: masks are made of such numbers. NaN is not below it either."""
+
+_FROM_ZERO = ("LOGISTIC", "SOFTMAX")
+_FROM_ZERO_INT16 = Range(low=0.0, high=32767 / 32768)
+
+
+class _Pinned(dict[str, Floats]):
+    """A range that ai-edge-quantizer cannot change.
+
+    It takes the whole range of a 16-bit output with a fixed scale, -1 to 1, for what is seen there; a reader in 8 bits
+    would lose half of its steps to numbers that never come.
+    """
+
+    def __setitem__(self, key: str, value: Floats) -> None:
+        pass
 
 
 def make_statistics(
@@ -55,8 +68,10 @@ def make_statistics(
         precision = precisions.get(operator.name)
         if precision is None or not precision.is_static:
             continue
-        _pass_on(operator, known)
-        if operator.weights is not None:
+        found.update({name: _bounds(known[name]) for name in _pass_on(operator, known)})
+        if precision.activations == "int16" and operator.code in _FROM_ZERO:
+            found[operator.name] = _Pinned(_bounds(_FROM_ZERO_INT16))
+        if operator.weights is not None and operator.weights.bias:
             step = _step(known[_data(operator, known)], precision.activations)
             bounds = _fit(operator.weights, step, precision.weights, constants)
             if bounds is not None:
@@ -77,7 +92,7 @@ def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
     problems = [
         f"'{name}' of '{operator}': {_words(ranges.get(name))}"
         for name, operator in needed.items()
-        if name not in ranges or not _is_finite(ranges[name])
+        if name not in ranges or not _is_bounded(ranges[name])
     ]
     if problems:
         raise ConversionError(
@@ -88,8 +103,18 @@ def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
         )
 
 
-def _is_finite(range_: Range) -> bool:
-    return math.isfinite(range_.low) and math.isfinite(range_.high)
+def refuse_unbounded(operator: Operator, precision: Precision, ranges: Mapping[str, Range]) -> str:
+    """Why the values that an operator reads or makes have no scale; empty if they have one."""
+    if not precision.is_static:
+        return ""
+    for name in (*operator.inputs, *operator.outputs):
+        if name in ranges and not _is_bounded(ranges[name]):
+            return f"'{name}' goes from {_words(ranges[name])}, for which integers have no scale"
+    return ""
+
+
+def _is_bounded(range_: Range) -> bool:
+    return all(abs(value) < _UNBOUNDED for value in (range_.low, range_.high))
 
 
 def _words(range_: Range | None) -> str:
@@ -107,13 +132,16 @@ def _same_as_input() -> frozenset[str]:
     return frozenset(map(str, constrained_ops_utils.get_constrained_op_list(constraint)))
 
 
-def _pass_on(operator: Operator, known: dict[str, Range]) -> None:
-    """Ranges that follow from the operator, not from what was seen."""
-    if operator.code in _FIXED:
-        known.update(dict.fromkeys(operator.outputs, _FIXED[operator.code]))
+def _pass_on(operator: Operator, known: dict[str, Range]) -> tuple[str, ...]:
+    """Set ranges that follow from the operator, not from what was seen; the names."""
     data = _data(operator, known)
-    if operator.code in _same_as_input() and data in known:
+    if operator.code in FIXED:
+        known.update(dict.fromkeys(operator.outputs, FIXED[operator.code]))
+    elif SURROGATES.get(operator.code, operator.code) in _same_as_input() and data in known:
         known.update(dict.fromkeys(operator.outputs, known[data]))
+    else:
+        return ()
+    return operator.outputs
 
 
 def _data(operator: Operator, known: Mapping[str, Range]) -> str:
@@ -136,7 +164,6 @@ def _fit(
     axes = tuple(axis for axis in range(value.ndim) if axis != weights.output_axis)
     largest = np.abs(value).max(axis=axes, keepdims=True)
     wanted = np.where(largest == 0, largest.max() or 1.0, largest)
-    if weights.bias:
-        least = np.abs(constants[weights.bias]) / (step * _LARGEST_BIAS) * _WEIGHT_STEPS[dtype]
-        wanted = np.maximum(wanted, least.reshape(wanted.shape))
+    least = np.abs(constants[weights.bias]) / (step * _LARGEST_BIAS) * _WEIGHT_STEPS[dtype]
+    wanted = np.maximum(wanted, least.reshape(wanted.shape))
     return None if np.array_equal(wanted, largest) else wanted.astype(np.float32)

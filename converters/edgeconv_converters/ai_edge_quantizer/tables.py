@@ -6,7 +6,7 @@ The classes are those of LiteRT's schema, which are untyped; weights are `Stored
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -126,11 +126,19 @@ def _listed(indices: Any) -> Any:  # noqa: ANN401 - an array, a list, or nothing
     return () if indices is None else indices
 
 
-def name_tensors(tables: Tables) -> None:
-    """Give every tensor a name that no other in the file has, as ai-edge-quantizer needs it; first come keep theirs."""
-    taken: set[bytes] = set()
+def name_tensors(tables: Tables, ends: Mapping[int, str]) -> None:
+    """Give every tensor a name that no other in the file has, as ai-edge-quantizer needs it; first come keep theirs.
+
+    Args:
+        tables: Changed in place.
+        ends: What inputs and outputs of the main graph are to be called, by tensor.
+    """
+    taken = {name.encode() for name in ends.values()}
     for number, graph in enumerate(tables.subgraphs):
         for index, tensor in enumerate(graph.tensors):
+            if number == 0 and index in ends:
+                tensor.name = ends[index].encode()
+                continue
             name = tensor.name or b""
             name = name.encode() if isinstance(name, str) else bytes(name)
             if not name or name in taken:
