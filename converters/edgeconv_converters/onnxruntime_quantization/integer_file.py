@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import onnx
 from onnx import ModelProto, numpy_helper
-from onnxruntime.quantization.onnx_model import ONNXModel
 
 from edgeconv.errors import ConversionError
 from edgeconv.formats.onnx import put_record
@@ -20,7 +19,9 @@ from edgeconv_converters.onnxruntime_quantization.boundary import (
     Affine,
     read_affines,
 )
+from edgeconv_converters.onnxruntime_quantization.nodes import bodies_of, nodes_within
 from edgeconv_converters.onnxruntime_quantization.opening import FloatFile
+from edgeconv_converters.onnxruntime_quantization.ordering import sort_nodes
 from edgeconv_converters.onnxruntime_quantization.session import Observer
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def write_integer_file(
         ConversionError: onnx.checker refuses the model.
         OSError: The file cannot be written.
     """
-    ONNXModel(model).topological_sort()
+    sort_nodes(model.graph)
+    _drop_unread(model)
     model.producer_name = file.model.producer_name
     model.producer_version = file.model.producer_version
     del model.graph.value_info[:]
@@ -66,6 +68,21 @@ def write_integer_file(
             "onnx.checker refuses the quantized model", why=str(error).partition("\n")[0]
         ) from error
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _drop_unread(model: ModelProto) -> None:
+    """Drop the float weights that integers took the place of."""
+    read = {name for node in nodes_within(model.graph) for name in node.input}
+    read |= {value.name for value in model.graph.output}
+    read |= {
+        value.name
+        for node in nodes_within(model.graph)
+        for body in bodies_of(node)
+        for value in body.output
+    }
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _find_signature(signature: Signature, model: ModelProto) -> Signature:

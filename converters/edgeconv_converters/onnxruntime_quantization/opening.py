@@ -12,16 +12,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto
 
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.onnx import HANDLER
 from edgeconv.signature import Signature
+from edgeconv_converters.onnxruntime_quantization.nodes import (
+    bodies_of,
+    first_output,
+    nodes_within,
+)
+from edgeconv_converters.onnxruntime_quantization.rewriting import rewrite_for_kernels
 from edgeconv_converters.onnxruntime_quantization.session import open_session
 
-__all__ = ["FloatFile", "first_output", "nodes_within", "read_float_model"]
+__all__ = ["FloatFile", "read_float_model"]
 
 _LARGEST_BYTES = 2**31 - 2**24
 _QUANTIZED_OPERATORS = frozenset(
@@ -79,8 +84,7 @@ def read_float_model(path: Path) -> FloatFile:
     warnings = _describe_bodies(model.graph)
     _drop_weights_from_inputs(model.graph)
     model = _simplify(model)
-    _name_nodes(model.graph)
-    _spread_biases(model.graph)
+    model = rewrite_for_kernels(model)
     return FloatFile(
         path=path,
         model=model,
@@ -89,26 +93,6 @@ def read_float_model(path: Path) -> FloatFile:
         sources=sources,
         warnings=warnings,
     )
-
-
-def first_output(node: NodeProto) -> str:
-    """The name of the first output that a node has."""
-    return next((name for name in node.output if name), "")
-
-
-def nodes_within(graph: GraphProto) -> Iterator[NodeProto]:
-    """Every node of a graph and of the bodies inside it."""
-    for node in graph.node:
-        yield node
-        for body in _bodies(node):
-            yield from nodes_within(body)
-
-
-def _bodies(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _load(path: Path) -> ModelProto:
@@ -161,7 +145,7 @@ def _read_sources(graph: GraphProto) -> Iterator[tuple[str, str]]:
 
 
 def _describe_bodies(graph: GraphProto) -> tuple[str, ...]:
-    holders = sorted({node.op_type for node in graph.node if any(_bodies(node))})
+    holders = sorted({node.op_type for node in graph.node if any(bodies_of(node))})
     if not holders:
         return ()
     return (f"what is inside of {', '.join(holders)} stays in float32",)
@@ -188,32 +172,3 @@ def _simplify(model: ModelProto) -> ModelProto:
     simple.opset_import.extend(kept)
     simple.ir_version = max(simple.ir_version, 4)
     return simple
-
-
-def _name_nodes(graph: GraphProto) -> None:
-    """Call every node after its first output, which is unique: plans speak of operators by name."""
-    for node in graph.node:
-        node.name = first_output(node)
-
-
-def _spread_biases(graph: GraphProto) -> None:
-    """Give each matrix product a bias with one value per output channel, as integer kernels take it."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in tensors:
-            continue
-        weights = tensors.get(node.input[1])
-        if weights is None:
-            continue
-        is_transposed = any(a.name == "transB" and a.i for a in node.attribute)
-        channels = weights.dims[0 if is_transposed else 1]
-        bias = numpy_helper.to_array(tensors[node.input[2]])
-        if (
-            bias.shape != (channels,)
-            and bias.size in (1, channels)
-            and bias.shape[:-1] in ((), (1,))
-        ):
-            name = f"{node.input[2]}/{node.name}"
-            spread = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (channels,)))
-            graph.initializer.append(numpy_helper.from_array(spread, name))
-            node.input[2] = name

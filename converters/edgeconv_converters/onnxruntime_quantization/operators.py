@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgeconv.plugin.quantizer import Dependence, Operator, Weights
-from edgeconv_converters.onnxruntime_quantization.opening import first_output
+from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of, first_output
 from edgeconv_converters.onnxruntime_quantization.session import Value
 
-__all__ = ["attributes_of", "describe_operators"]
+__all__ = ["describe_operators"]
 
 DEPENDENCES: Mapping[str, Dependence] = MappingProxyType(
     {
@@ -47,11 +46,6 @@ def describe_operators(
 ) -> tuple[Operator, ...]:
     """Every node of the main graph, in the order of the file, which is one in which they can run."""
     return _Reader(model, values, sources).read()
-
-
-def attributes_of(node: NodeProto) -> dict[str, object]:
-    """The attributes of a node by name."""
-    return {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
 
 
 class _Reader:

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from edgeconv.plugin.quantizer import FLOAT32, Operator, Precision
 from edgeconv_converters.onnxruntime_quantization.halves import FLOAT_ONLY
-from edgeconv_converters.onnxruntime_quantization.operators import attributes_of
+from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of
 from edgeconv_converters.onnxruntime_quantization.session import Value
 
 __all__ = ["KERNELS", "Kernels", "Policy", "find_kernels"]
@@ -107,7 +107,7 @@ class Policy:
 
     def __init__(self, model: ModelProto, values: Mapping[str, Value]) -> None:
         self._nodes: dict[str, NodeProto] = {node.name: node for node in model.graph.node}
-        self._constants = {tensor.name for tensor in model.graph.initializer}
+        self._constants = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
         self._values = values
         self._kernels = find_kernels(onnxruntime.__version__)
 
@@ -154,16 +154,22 @@ class Policy:
     def _dynamic_refusal(self, operator: Operator, precision: Precision) -> str:
         if precision.weights != "int8":
             return "ONNX Runtime's integer kernels have 8-bit weights"
+        if operator.code == "Gather":
+            return self._lookup_refusal(operator)
         if operator.weights is None and operator.code != "LSTM":
             return "it has no constant weights"
         if operator.code not in self._kernels.dynamic:
             return f"ONNX Runtime quantizes no {operator.code} while it runs"
         if operator.code == "LSTM":
-            is_constant = all(name in self._constants for name in operator.inputs[1:3])
-            return "" if is_constant else "its weights are not constant"
+            return self._recurrent_refusal(operator)
         return self._product_refusal(operator) or self._factor_refusal(operator)
 
     def _storage_refusal(self, operator: Operator, precision: Precision) -> str:
+        if operator.code == "Gather":
+            is_byte = precision.weights == "int8"
+            return self._lookup_refusal(operator) if is_byte else "tables are stored in 8 bits only"
+        if operator.code in {"GRU", "LSTM", "RNN"} and not precision.block:
+            return self._recurrent_refusal(operator)
         if operator.weights is None:
             return "it has no constant weights"
         if not precision.block:
@@ -171,6 +177,15 @@ class Policy:
         if operator.code not in {"Gemm", "MatMul"}:
             return "ONNX Runtime has blockwise weights for matrix products only"
         return self._product_refusal(operator) or self._factor_refusal(operator)
+
+    def _recurrent_refusal(self, operator: Operator) -> str:
+        is_constant = all(name in self._constants for name in operator.inputs[1:3])
+        return "" if is_constant else "its weights are not constant"
+
+    def _lookup_refusal(self, operator: Operator) -> str:
+        axis = self._attributes(operator).get("axis", 0)
+        is_table = self._constants.get(operator.inputs[0], 0) == 2 and axis == 0
+        return "" if is_table else "it looks up no rows of a constant table"
 
     def _factor_refusal(self, operator: Operator) -> str:
         """Gemm with a factor cannot be split into a product and a sum."""

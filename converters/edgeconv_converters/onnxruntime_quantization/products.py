@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from edgeconv_converters.onnxruntime_quantization.operators import attributes_of
+from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of
 
 __all__ = ["split_gemms"]
 

@@ -22,6 +22,7 @@ from edgeconv_converters.onnxruntime_quantization.boundary import make_integer_b
 from edgeconv_converters.onnxruntime_quantization.dynamic import quantize_dynamic
 from edgeconv_converters.onnxruntime_quantization.halves import to_half_precision
 from edgeconv_converters.onnxruntime_quantization.integer_file import write_integer_file
+from edgeconv_converters.onnxruntime_quantization.lookup import store_tables
 from edgeconv_converters.onnxruntime_quantization.opening import FloatFile
 from edgeconv_converters.onnxruntime_quantization.opset import (
     PER_CHANNEL_OPSET,
@@ -34,6 +35,8 @@ from edgeconv_converters.onnxruntime_quantization.static import StaticWork, quan
 from edgeconv_converters.onnxruntime_quantization.storing import store_weights
 
 __all__ = ["Task", "quantize_model"]
+
+_KINDS = ("float", "static", "half", "lookup", "dynamic", "stored")
 
 _EMULATED = (
     "16-bit activations: ONNX Runtime has no 16-bit kernels for the processor and computes in float32 between them;"
@@ -75,24 +78,8 @@ def quantize_model(task: Task, path: Path) -> QuantizedFile:
         OSError: The file cannot be written.
     """
     precisions, reasons = _settle(task)
-    model = raise_opset(_with_types(task), _needed_opset(precisions))
-    by_name = {operator.name: operator for operator in task.operators}
-    model = quantize_dynamic(model, [n for n, p in precisions.items() if p.is_dynamic])
     static = {name: p for name, p in precisions.items() if p.is_static}
-    model = quantize_static(
-        model,
-        StaticWork(
-            operators=task.operators,
-            precisions=static,
-            ranges=task.plan.ranges,
-            has_float_outputs=task.plan.io == DType.FLOAT32,
-        ),
-    )
-    stored = {n: p for n, p in precisions.items() if _is_stored(p)}
-    store_weights(model, by_name, stored)
-    model = to_half_precision(
-        model, [n for n, p in precisions.items() if p.activations == "float16"]
-    )
+    model = _apply(task, precisions)
     added = make_integer_boundary(model, task.plan.io, task.plan.ranges)
     write_integer_file(task.file, model, path, added)
     for name in _left_in_float(model, static):
@@ -105,9 +92,36 @@ def quantize_model(task: Task, path: Path) -> QuantizedFile:
     )
 
 
-def _is_stored(precision: Precision) -> bool:
-    """Whether only the weights are integers."""
-    return precision.weights.startswith("int") and not (precision.is_static or precision.is_dynamic)
+def _apply(task: Task, precisions: Mapping[str, Precision]) -> ModelProto:
+    """One pass for each kind of precision; integer ranges come after what the library writes anew for the others."""
+    kinds: dict[str, dict[str, Precision]] = {kind: {} for kind in _KINDS}
+    for operator in task.operators:
+        precision = precisions[operator.name]
+        kinds[_kind_of(operator, precision)][operator.name] = precision
+    model = raise_opset(_with_types(task), _needed_opset(precisions))
+    model = quantize_dynamic(model, kinds["dynamic"])
+    work = StaticWork(
+        operators=task.operators,
+        precisions=kinds["static"],
+        ranges=task.plan.ranges,
+        has_float_outputs=task.plan.io == DType.FLOAT32,
+    )
+    model = quantize_static(model, work)
+    store_weights(model, {op.name: op for op in task.operators}, kinds["stored"])
+    store_tables(model, kinds["lookup"])
+    return to_half_precision(model, kinds["half"])
+
+
+def _kind_of(operator: Operator, precision: Precision) -> str:
+    if precision == FLOAT32:
+        return "float"
+    if precision.is_static:
+        return "static"
+    if precision.activations == "float16":
+        return "half"
+    if operator.code == "Gather":
+        return "lookup"
+    return "dynamic" if precision.is_dynamic else "stored"
 
 
 def _settle(task: Task) -> tuple[dict[str, Precision], dict[str, str]]:

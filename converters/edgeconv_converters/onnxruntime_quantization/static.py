@@ -26,7 +26,7 @@ from edgeconv_converters.onnxruntime_quantization.float_parts import (
     keep_float_between_float,
     leave_outputs_float,
 )
-from edgeconv_converters.onnxruntime_quantization.operators import attributes_of
+from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of
 from edgeconv_converters.onnxruntime_quantization.widths import find_types
 
 __all__ = ["StaticWork", "quantize_static"]

@@ -6,7 +6,7 @@ had. ONNX Runtime keeps the integers in memory, and makes `MatMulNBits` of those
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,20 +47,31 @@ def store_weights(
     done: set[str] = set()
     nodes: list[NodeProto] = []
     for node in model.graph.node:
-        if node.name not in precisions or node.input[1] in done:
+        if node.name not in precisions:
             continue
-        weights, precision = operators[node.name].weights, precisions[node.name]
-        assert weights is not None
-        name = node.input[1]
-        array = numpy_helper.to_array(tensors[name]).astype(np.float32)
-        axis = 0 if precision.block else weights.output_axis
-        integers = _quantize(array, axis, precision)
-        nodes.append(_add_tensors(model, name, integers, precision.weights))
-        model.graph.initializer.remove(tensors[name])
-        done.add(name)
+        precision = precisions[node.name]
+        for name, axis in _stored_weights(node, operators[node.name], precision):
+            if name not in done:
+                array = numpy_helper.to_array(tensors[name]).astype(np.float32)
+                integers = _quantize(array, axis, precision)
+                nodes.append(_add_tensors(model, name, integers, precision.weights))
+                model.graph.initializer.remove(tensors[name])
+                done.add(name)
     everything = [*nodes, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(everything)
+
+
+def _stored_weights(
+    node: NodeProto, operator: Operator, precision: Precision
+) -> Iterator[tuple[str, int]]:
+    """The names of a node's weights, and the axis along which their scales are."""
+    if operator.weights is None:
+        # Recurrent: those of the input and of the state, [directions, gates, inputs].
+        yield from ((name, 1) for name in node.input[1:3])
+    else:
+        # Where blocks are wanted, matrix products are [inputs, outputs] by now.
+        yield node.input[1], 0 if precision.block else operator.weights.output_axis
 
 
 def _quantize(array: NDArray[np.float32], axis: int, precision: Precision) -> _Integers:
