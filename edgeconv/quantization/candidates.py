@@ -50,7 +50,7 @@ class Candidate:
         plan: What it was made by.
         file: What came of the plan.
         size_bytes: Its size.
-        snr_db: Of its outputs to the float model's, on calibration samples; None without samples.
+        snr_db: Of its outputs to the float model's, on samples that are not evaluated.
         score: The metric's figure; None where nothing is evaluated.
         drop: By how much it is worse than the float model's.
         latency_seconds: Median of a run; None where it was not measured.
@@ -62,7 +62,7 @@ class Candidate:
     plan: QuantizationPlan
     file: QuantizedFile
     size_bytes: int
-    snr_db: float | None = None
+    snr_db: float
     score: float | None = None
     drop: float | None = None
     latency_seconds: float | None = None
@@ -77,7 +77,7 @@ class Workbench:
         format: Format id of the files.
         suffix: Of their names.
         scratch: Where they are written.
-        fidelity: Samples on which outputs are compared with the float model's; None without any.
+        fidelity: Samples on which outputs are compared with the float model's.
         budget: Of what is evaluated; None where nothing is.
         made: Every candidate, in order.
     """
@@ -85,7 +85,7 @@ class Workbench:
     format: str
     suffix: str
     scratch: Path
-    fidelity: Evaluation | None
+    fidelity: Evaluation
     budget: Budget | None
     made: list[Candidate] = field(default_factory=list)
 
@@ -97,12 +97,15 @@ class Workbench:
         """
         path = self.scratch / f"{len(self.made):04}{self.suffix}"
         file = model.quantize(plan, path)
+        outputs = self.run(path, self.fidelity)
         candidate = Candidate(
-            name=name, path=path, plan=plan, file=file, size_bytes=measure_size(path)
+            name=name,
+            path=path,
+            plan=plan,
+            file=file,
+            size_bytes=measure_size(path),
+            snr_db=mean_snr_db(self.fidelity.reference, outputs),
         )
-        if self.fidelity is not None:
-            outputs = self.run(candidate.path, self.fidelity)
-            candidate = replace(candidate, snr_db=mean_snr_db(self.fidelity.reference, outputs))
         self.made.append(candidate)
         return candidate
 
@@ -112,7 +115,6 @@ class Workbench:
         Raises:
             ConversionError: The library cannot do it.
         """
-        assert self.fidelity is not None
         path = self.scratch / f"probe{self.suffix}"
         model.quantize(plan, path)
         return mean_snr_db(self.fidelity.reference, self.run(path, self.fidelity))

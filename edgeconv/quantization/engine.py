@@ -134,7 +134,7 @@ class _Engine:
     def _try_recipe(self, recipe: Recipe) -> Attempt:
         """Every way to carry out a recipe, and the search from the best of them, if the budget asks for one."""
         attempts = self._attempt(recipe)
-        best = max(attempts, key=lambda one: one.candidate.snr_db or 0.0)
+        best = max(attempts, key=lambda one: one.candidate.snr_db)
         candidate = self._result.bench.evaluate(best.candidate)
         self._result.attempts += attempts
         budget = self._result.material.budget
@@ -148,7 +148,7 @@ class _Engine:
         Where nothing is evaluated there is nothing but the nearness to the float model.
         """
         if candidate.score is None:
-            return (0.0, -(candidate.snr_db or 0.0), candidate.size_bytes)
+            return (0.0, -candidate.snr_db, candidate.size_bytes)
         if not candidate.is_within:
             return (1.0, candidate.drop or 0.0, candidate.size_bytes)
         if self._request.optimize == "latency":
@@ -158,10 +158,8 @@ class _Engine:
     def _time(self, owners: Mapping[Path, Attempt]) -> None:
         """Latency of the candidates that may be chosen, and of the float model."""
         bench, fidelity = self._result.bench, self._result.material.fidelity
-        if fidelity is None:
-            return
         known = [one for one in bench.made if one.path in owners and one.score is not None]
-        known = known or [max(bench.made, key=lambda one: one.snr_db or 0.0)]
+        known = known or [max(bench.made, key=lambda one: one.snr_db)]
         timed = sorted(known, key=lambda one: (not one.is_within, one.size_bytes))[:_MOST_TIMED]
         inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
         seconds = measure_latencies(
@@ -194,12 +192,10 @@ class _Engine:
         return attempts
 
     def _ways(self, recipe: Recipe) -> list[frozenset[Step]]:
-        """As the file is, and prepared; which of them serves is seen only where there are samples to compare on."""
+        """As the file is, and prepared."""
         wanted = frozenset(Step(name) for name in self._request.steps)
         if recipe.precision.weights == "float16" or not wanted:
             return [frozenset()]
-        if self._result.material.fidelity is None:
-            return [wanted]
         return [frozenset(), wanted]
 
     def _observers(self, recipe: Recipe) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class Material:
     Attributes:
         calibration: Where samples to calibrate with are; None where nothing is calibrated.
         indices: Which of them.
-        fidelity: Calibration samples on which outputs are compared; None without any.
+        fidelity: Samples on which outputs are compared: of the calibration data, or noise.
         budget: What is evaluated; None without evaluation data.
         manifest: What was calibrated with, for the report.
         warnings: What the user should know.
@@ -51,7 +51,7 @@ class Material:
 
     calibration: Dataset | None
     indices: tuple[int, ...]
-    fidelity: Evaluation | None
+    fidelity: Evaluation
     budget: Budget | None
     manifest: Mapping[str, Json]
     warnings: tuple[str, ...]
@@ -84,10 +84,10 @@ def open_material(
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             return session.run(inputs).outputs
 
-        fidelity = None
-        if calibration is not None:
-            few = indices[:: max(1, len(indices) // _FIDELITY_SAMPLES)][:_FIDELITY_SAMPLES]
-            fidelity = Evaluation.of(calibration, few, run, keeps_inputs=False)
+        compared = calibration or _noise(request, signature)
+        known = indices or tuple(range(compared.count))
+        few = known[:: max(1, len(known) // _FIDELITY_SAMPLES)][:_FIDELITY_SAMPLES]
+        fidelity = Evaluation.of(compared, few, run, keeps_inputs=False)
         budget = None if evaluated is None else _budget(request, evaluated, run)
     return Material(
         calibration=calibration,
@@ -139,7 +139,7 @@ def _select(
 
 
 def _random(request: QuantizationRequest, signature: Signature) -> Dataset:
-    """Noise in the shape of the inputs.
+    """Noise to calibrate with.
 
     Raises:
         UsageError: It was not allowed.
@@ -150,6 +150,11 @@ def _random(request: QuantizationRequest, signature: Signature) -> Dataset:
             why="there is no calibration data, and ranges found on noise lose accuracy without a word",
             hint="give --calibration DATA: a .npz, a folder of .npy, or of images (or --allow-random-calibration to try)",
         )
+    return _noise(request, signature)
+
+
+def _noise(request: QuantizationRequest, signature: Signature) -> Dataset:
+    """Noise in the shape of the inputs."""
     random = np.random.default_rng(request.seed)
     sizes = signature.example_sizes()
     arrays = {spec.name: _draw(random, spec, sizes) for spec in signature.inputs}

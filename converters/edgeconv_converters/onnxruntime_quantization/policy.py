@@ -139,6 +139,8 @@ class Policy:
         constants = [name for name in operator.inputs[:2] if name in self._constants]
         if code == "MatMul" and constants and operator.weights is None:
             return "one side of the product is constant, but is no matrix on the right"
+        if code == "AveragePool" and "dilations" in self._attributes(operator):
+            return "ONNX Runtime's integer average pooling knows no dilations"
         if code == "Resize" and self._attributes(operator).get("mode", b"nearest") != b"nearest":
             return "ONNX Runtime resizes integers by the nearest neighbour only"
         return ""

@@ -39,7 +39,16 @@ def rewrite_for_kernels(model: ModelProto) -> ModelProto:
     inferred = shape_inference.infer_shapes(model).graph
     _declare_outputs(model.graph, inferred)
     _pool_means(model, _ranks(inferred))
+    _drop_idle_dilations(model.graph)
     return model
+
+
+def _drop_idle_dilations(graph: GraphProto) -> None:
+    """Leave out dilations of 1: ONNX Runtime 1.32 hands them to its integer average pooling, which does not know them."""
+    for node in graph.node:
+        for attribute in list(node.attribute) if node.op_type == "AveragePool" else []:
+            if attribute.name == "dilations" and set(attribute.ints) == {1}:
+                node.attribute.remove(attribute)
 
 
 def _declare_outputs(graph: GraphProto, inferred: GraphProto) -> None:
