@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -193,6 +194,29 @@ def test_operators_may_have_precisions_of_their_own(
     assert snr_db(wanted, _run(target, _SAMPLES[2])["logits"]) > 36
     seen = model.observe_quantized(target, _SAMPLES[2])
     assert seen.keys() == ranges.keys()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_mixture_of_precisions_computes_what_the_model_does(
+    seed: int, path: Path, model: LiteRtModel, ranges: Mapping[str, Range], tmp_path: Path
+) -> None:
+    names = ("int8", "int16x8", "int8-dynamic", "int8-weights", "fp16")
+    choices = [FLOAT32, *(RECIPES[name].precision for name in names)]
+    chance = random.Random(seed)
+    plan = QuantizationPlan(
+        default=FLOAT32,
+        operators={one.name: chance.choice(choices) for one in model.operators},
+        ranges=ranges,
+        io=chance.choice([DType.FLOAT32, DType.INT8, DType.UINT8]),
+    )
+    result = model.quantize(plan, tmp_path / "q.tflite")
+    wanted = _run(path, _SAMPLES[0])
+    got = model.observe_quantized(tmp_path / "q.tflite", _SAMPLES[0])
+    assert got.keys() == ranges.keys()
+    assert snr_db(wanted["logits"], got["logits"]) > 32
+    for name, precision in result.precisions.items():
+        same = plan.operators[name].activations == precision.activations
+        assert same or name in result.reasons or precision.weights == "float16"
 
 
 def test_an_operator_without_a_kernel_stays_float_with_a_reason(
