@@ -13,8 +13,6 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.errors import InternalError
 from edgeconv.formats.inputs import check_inputs
-from edgeconv.formats.tflite_file import write_tflite
-from edgeconv.formats.tflite_metadata import copy_files
 from edgeconv.plugin.quantizer import Operator, Precision, QuantizationPlan, QuantizedFile
 from edgeconv.signature import Signature
 from edgeconv_converters.ai_edge_quantizer.operators import describe_operators, tensor_name
@@ -23,7 +21,7 @@ from edgeconv_converters.ai_edge_quantizer.quantizing import quantize_file
 from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
 from edgeconv_converters.ai_edge_quantizer.refusals import refusal_of
 from edgeconv_converters.ai_edge_quantizer.running import Runner
-from edgeconv_converters.ai_edge_quantizer.tables import Array, constant_of
+from edgeconv_converters.ai_edge_quantizer.tables import Array, constant_of, write_tables
 from edgeconv_converters.ai_edge_quantizer.watching import QuantizedWatcher
 
 __all__ = ["LiteRtModel"]
@@ -109,8 +107,7 @@ class LiteRtModel:
         Raises:
             OSError: It cannot be written.
         """
-        write_tflite(path, self._tables.Pack, self._tables.buffers)
-        copy_files(self._file.path, path, {})
+        write_tables(self._tables, path, self._file.path)
 
     def quantize(self, plan: QuantizationPlan, path: Path) -> QuantizedFile:
         """Write the quantized model; the same plan gives the same bytes.
@@ -155,9 +152,7 @@ class LiteRtModel:
             self._folder = Path(tempfile.mkdtemp(prefix="edgeconv-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         path = self._folder / "changed.tflite"
-        # A new file: the runtime may still have the older one in memory.
-        path.unlink(missing_ok=True)
-        write_tflite(path, self._tables.Pack, self._tables.buffers)
+        write_tables(self._tables, path, self._file.path)
         return path
 
 

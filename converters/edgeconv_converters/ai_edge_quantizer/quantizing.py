@@ -11,8 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.errors import counted
 from edgeconv.formats.record import write_record
-from edgeconv.formats.tflite_file import METADATA_NAME, write_tflite
-from edgeconv.formats.tflite_metadata import copy_files
+from edgeconv.formats.tflite_file import METADATA_NAME
 from edgeconv.formats.tflite_stamp import store_entry
 from edgeconv.plugin.quantizer import (
     FLOAT32,
@@ -38,7 +37,13 @@ from edgeconv_converters.ai_edge_quantizer.stored import (
     precision_stored,
     store_weights,
 )
-from edgeconv_converters.ai_edge_quantizer.tables import Array, Tables, constant_of, copy_tables
+from edgeconv_converters.ai_edge_quantizer.tables import (
+    Array,
+    Tables,
+    constant_of,
+    copy_tables,
+    write_tables,
+)
 from edgeconv_converters.ai_edge_quantizer.unsigned import make_ends_unsigned
 from edgeconv_converters.ai_edge_quantizer.versions import declare_versions
 
@@ -96,8 +101,7 @@ def quantize_file(
     finish_tables(tables, ends)
     declare_versions(tables, file.declared.metadata.get("min_runtime_version", ""))
     _store_record(tables, file, plan)
-    write_tflite(path, tables.Pack, tables.buffers)
-    copy_files(file.path, path, {})
+    write_tables(tables, path, file.path)
     precisions = {
         **{operator.name: FLOAT32 for operator in operators},
         **decision.integers,

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgeconv.formats.tflite_file import StoredBuffer
+from edgeconv.formats.tflite_file import StoredBuffer, write_tflite
+from edgeconv.formats.tflite_metadata import copy_files
 
 __all__ = [
     "Array",
@@ -27,6 +29,7 @@ __all__ = [
     "find_or_add_code",
     "name_tensors",
     "present",
+    "write_tables",
 ]
 
 Array: TypeAlias = NDArray[np.generic]
@@ -124,6 +127,19 @@ def _copy_definition(definition: Any) -> Any:  # noqa: ANN401 - untyped library
 
 def _listed(indices: Any) -> Any:  # noqa: ANN401 - an array, a list, or nothing
     return () if indices is None else indices
+
+
+def write_tables(tables: Tables, path: Path, source: Path) -> None:
+    """Write a file with what stands behind the tables in another, such as labels.
+
+    What was at `path` before is unlinked, not overwritten: weights may still be views of it, and a runtime may have it open.
+
+    Raises:
+        OSError: It cannot be written; what was written of it stays for the caller to remove.
+    """
+    path.unlink(missing_ok=True)
+    write_tflite(path, tables.Pack, tables.buffers)
+    copy_files(source, path, {})
 
 
 def name_tensors(tables: Tables, ends: Mapping[int, str]) -> None:

@@ -154,6 +154,22 @@ def test_activations_between_delegated_operators_are_right(tmp_path: Path) -> No
             assert snr_db(value, observed[detail["name"]]) > 100
 
 
+def test_a_model_may_be_saved_over_its_own_file(tmp_path: Path) -> None:
+    path = write(network(), tmp_path)
+    model = open_model(path)
+    inputs = {"image": draw(1, 8, 8, 3)}
+    before = model.observe(inputs)["logits"].copy()
+    weights = model.operators[0].weights
+    assert weights is not None
+    old = model.constant(weights.tensor)
+    assert old is not None
+    model.set_constant(weights.tensor, np.zeros_like(old))
+    model.save(path)
+    assert snr_db(before, open_model(path).observe(inputs)["logits"]) < 10
+    model.set_constant(weights.tensor, old)
+    np.testing.assert_array_equal(model.observe(inputs)["logits"], before)
+
+
 def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     model = open_model(write(network(), tmp_path))
     with pytest.raises(InvalidInputError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def test_a_recipe_computes_what_the_model_does(
     facts = load_handler("tflite").read_metadata(target)
     assert facts["precision"] == name
     assert facts["author"] == "Ann Example"
+    with zipfile.ZipFile(target) as archive:
+        assert archive.read("labels.txt").decode().split() == list("abcde")
     assert load_handler("tflite").read_signature(target) == model.signature
 
 
