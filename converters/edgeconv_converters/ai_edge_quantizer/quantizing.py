@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.errors import counted
@@ -28,6 +29,7 @@ from edgeconv_converters.ai_edge_quantizer.policy import recipe_name
 from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
 from edgeconv_converters.ai_edge_quantizer.recipe import make_recipe
 from edgeconv_converters.ai_edge_quantizer.statistics import (
+    Floats,
     make_statistics,
     refuse_gaps,
     refuse_unbounded,
@@ -38,7 +40,6 @@ from edgeconv_converters.ai_edge_quantizer.stored import (
     store_weights,
 )
 from edgeconv_converters.ai_edge_quantizer.tables import (
-    Array,
     Tables,
     constant_of,
     copy_tables,
@@ -160,14 +161,14 @@ def _quantize_integers(
     graph = tables.subgraphs[0]
     by_name = {tensor.name.decode(errors="replace"): tensor for tensor in graph.tensors}
     needed: dict[str, str] = {}
-    constants: dict[str, Array] = {}
+    constants: dict[str, Floats] = {}
     for operator in operators:
         for name in (*operator.inputs, *operator.outputs):
             if not name or by_name[name].type != _FLOAT:
                 continue
             value = constant_of(tables, by_name[name])
             if value is not None:
-                constants[name] = value
+                constants[name] = value.astype(np.float32, copy=False)
             elif operator.name in precisions and precisions[operator.name].is_static:
                 needed[name] = operator.name
     if plan.io != DType.FLOAT32:

@@ -26,7 +26,6 @@ __all__ = ["PlannedRecipe", "make_recipe"]
 
 Config: TypeAlias = qtyping.OpQuantizationConfig
 Key: TypeAlias = tuple[str, str]
-_Name = qtyping.TFLOperationName
 _Granularity = qtyping.QuantGranularity
 _Compute = qtyping.ComputePrecision
 
@@ -55,7 +54,9 @@ class PlannedRecipe:
     configs: Mapping[Key, Config]
     sink: str
 
-    def get_quantization_configs(self, operation: _Name, scope: str) -> tuple[str, Config]:
+    def get_quantization_configs(
+        self, operation: qtyping.TFLOperationName, scope: str
+    ) -> tuple[str, Config]:
         """The algorithm and configuration of an operator; called by ai-edge-quantizer."""
         config = self.configs.get((str(operation.value), scope))
         return _NOTHING if config is None else (AlgorithmName.MIN_MAX_UNIFORM_QUANT, config)

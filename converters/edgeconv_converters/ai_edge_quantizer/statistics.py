@@ -20,7 +20,7 @@ from edgeconv.errors import ConversionError
 from edgeconv.plugin.quantizer import Operator, Precision, Range, Weights
 from edgeconv_converters.ai_edge_quantizer.surrogates import FIXED, SURROGATES
 
-__all__ = ["Statistics", "make_statistics", "refuse_gaps", "refuse_unbounded"]
+__all__ = ["Floats", "Statistics", "make_statistics", "refuse_gaps", "refuse_unbounded"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Statistics: TypeAlias = dict[str, dict[str, Any]]

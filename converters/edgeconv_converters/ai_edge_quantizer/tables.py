@@ -57,8 +57,8 @@ def code_of(tables: Tables, operator: Any) -> str:  # noqa: ANN401 - untyped lib
     code = tables.operatorCodes[operator.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
-        return bytes(code.customCode or b"").decode(errors="replace")
-    return _CODES.get(number, f"UNKNOWN_{number}")
+        return str(bytes(code.customCode or b""), errors="replace")
+    return str(_CODES.get(number, f"UNKNOWN_{number}"))
 
 
 def find_or_add_code(tables: Tables, number: int, version: int) -> int:

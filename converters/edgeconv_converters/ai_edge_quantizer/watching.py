@@ -87,7 +87,8 @@ class QuantizedWatcher:
 def quantize(value: NDArray[np.float32], scale: float, zero: int, dtype: str) -> Array:
     """Integers of float values."""
     low, high = _RANGES[dtype]
-    return np.clip(np.rint(value / np.float32(scale)) + zero, low, high).astype(dtype)
+    whole: Array = np.clip(np.rint(value / np.float32(scale)) + zero, low, high).astype(dtype)
+    return whole
 
 
 def _identity(path: Path) -> tuple[str, int, int]:

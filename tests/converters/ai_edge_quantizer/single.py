@@ -59,7 +59,13 @@ class Single:
 _VERSIONS = {"BROADCAST_TO": 2}  # the first that was released
 _X = _draw(1, 6, 6, 8)
 _CONV = {"strideW": 1, "strideH": 1, "padding": 0, "dilationWFactor": 1, "dilationHFactor": 1}
-_POOL = {"strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2, "padding": 1}
+_POOL: Mapping[str, Any] = {
+    "strideW": 2,
+    "strideH": 2,
+    "filterWidth": 2,
+    "filterHeight": 2,
+    "padding": 1,
+}
 
 
 def _unary(table: str = "", data: Array = _X, **options: object) -> Single:
@@ -138,7 +144,7 @@ SINGLES: Mapping[str, Single] = {
     "PACK": _binary("Pack", valuesCount=2, axis=0),
     "PAD": Single(data=[_X], constants={1: _integers((0, 0), (1, 1), (2, 1), (0, 0))}, table="Pad"),
     "PADV2": Single(
-        data=[_X], constants={1: _integers((0, 0), (1, 1), (2, 1), (0, 0)), 2: np.float32(-3)}, table="PadV2"
+        data=[_X], constants={1: _integers((0, 0), (1, 1), (2, 1), (0, 0)), 2: np.asarray(-3, np.float32)}, table="PadV2"
     ),
     "POW": _binary("Pow", is_positive=True),
     "PRELU": Single(data=[_X], constants={1: _positive(1, 1, 8, seed=1)}),
@@ -239,7 +245,7 @@ def _tables(code: str, single: Single, shapes: Sequence[Sequence[int]]) -> Any: 
         single.constants[i] if i in single.constants else waiting.pop(0) for i in range(count)
     ]
     for position, array in enumerate(inputs):
-        value = np.asarray(array) if position in single.constants else None
+        value = single.constants.get(position)
         _add(model, graph, f"x{position}", np.asarray(array), value)
     graph.inputs = [i for i in range(count) if i not in single.constants]
     operator.inputs = list(range(count))
@@ -252,9 +258,9 @@ def _tables(code: str, single: Single, shapes: Sequence[Sequence[int]]) -> Any: 
     if single.table:
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{single.table}Options")
         operator.builtinOptions = getattr(schema, f"{single.table}OptionsT")()
-        for name, value in single.options.items():
+        for name, option in single.options.items():
             assert hasattr(operator.builtinOptions, name), name
-            setattr(operator.builtinOptions, name, value)
+            setattr(operator.builtinOptions, name, option)
     return model
 
 
