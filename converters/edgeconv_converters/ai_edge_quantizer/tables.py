@@ -79,10 +79,10 @@ def present(indices: Iterable[int]) -> Iterator[int]:
 
 
 def constant_of(tables: Tables, tensor: Tensor) -> Array | None:
-    """The value of a constant as a view; None for an activation, or a dtype that NumPy does not have."""
+    """The value of a constant as a view; None for an activation, a sparse one, or a dtype that NumPy does not have."""
     data = tables.buffers[tensor.buffer].data
     dtype = _DTYPES.get(tensor.type)
-    if data is None or dtype is None:
+    if data is None or dtype is None or tensor.sparsity is not None:
         return None
     shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
     flat: Array = np.ascontiguousarray(data).reshape(-1).view(np.uint8).view(dtype)
