@@ -24,6 +24,7 @@ from edgeconv.errors import ConversionError
 from edgeconv.plugin.quantizer import Operator, Precision, Range
 from edgeconv_converters.onnxruntime_quantization.float_parts import (
     keep_float_between_float,
+    keep_float_outputs,
     leave_outputs_float,
 )
 from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of
@@ -75,6 +76,7 @@ def quantize_static(model: ModelProto, work: StaticWork) -> ModelProto:
             "onnxruntime.quantization cannot quantize the model",
             why=str(error).partition("\n")[0] or type(error).__name__,
         ) from error
+    keep_float_outputs(result, set(work.precisions))
     keep_float_between_float(result, set(work.precisions))
     if work.has_float_outputs:
         leave_outputs_float(result)

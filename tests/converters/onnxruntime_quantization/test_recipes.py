@@ -173,6 +173,20 @@ def test_tables_are_looked_up_as_integers(tmp_path: Path) -> None:
     assert snr_db(model.observe(inputs)["rows"], rows) > 35
 
 
+@pytest.mark.parametrize("recipe", ["int8", "int8-weights", "int8-dynamic", "int4-weights", "fp16"])
+def test_a_table_that_is_a_matrix_too(recipe: str, tmp_path: Path) -> None:
+    text = """
+    tied (int64[N] ids, float[12,16] w1) => (float[N,12] y) {
+        rows = Gather (w1, ids)
+        act = Relu (rows)
+        y = Gemm <transB = 1> (act, w1)
+    }
+    """
+    model = open_text(text, tmp_path)
+    quantize(model, tmp_path / "q.onnx", RECIPES[recipe].precision)
+    assert _snr_db(model, tmp_path / "q.onnx", "y") > _LEAST_DB[recipe]
+
+
 @pytest.mark.parametrize("recipe", ["int8-dynamic", "int8-weights"])
 def test_recurrent_weights(recipe: str, tmp_path: Path) -> None:
     model = open_text(_RECURRENT, tmp_path)
