@@ -38,8 +38,9 @@ class Affine:
 
     def real(self, integers: Array) -> NDArray[np.float32]:
         """The numbers that integers stand for."""
-        steps = integers.astype(np.int32) - self.zero_point
-        return steps.astype(np.float32) * np.float32(self.scale)
+        steps = integers.astype(np.float32) - np.float32(self.zero_point)
+        with np.errstate(over="ignore"):
+            return steps * np.float32(self.scale)
 
     def quantize(self, numbers: Array, element_type: int) -> Array:
         """The nearest integers of an ONNX type."""

@@ -34,6 +34,7 @@ def quantize_dynamic(model: ModelProto, names: Collection[str]) -> ModelProto:
         return model
     split_gemms(model, names)
     add_infer_metadata(model)
+    known = _names(model)
     # The library splits every Gemm, also those that are to stay: they would not be fused with their bias any more.
     _rename_operators(model, "Gemm", _HIDDEN)
     try:
@@ -59,7 +60,26 @@ def quantize_dynamic(model: ModelProto, names: Collection[str]) -> ModelProto:
         ) from error
     result: ModelProto = quantizer.model.model
     _rename_operators(result, _HIDDEN, "Gemm")
+    _set_apart(result, known)
     return result
+
+
+def _names(model: ModelProto) -> set[str]:
+    """Of values, weights and nodes."""
+    graph = model.graph
+    values = {value.name for value in (*graph.input, *graph.initializer, *graph.node)}
+    return values | {name for node in graph.node for name in node.output}
+
+
+def _set_apart(model: ModelProto, known: Collection[str]) -> None:
+    """Name what the library added otherwise than it does for static integers of the same value."""
+    added = {name: f"{name}/dynamic" for name in _names(model) - set(known) if name}
+    for part in (*model.graph.initializer, *model.graph.node):
+        part.name = added.get(part.name, part.name)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = added.get(name, name)
 
 
 def _rename_operators(model: ModelProto, before: str, after: str) -> None:

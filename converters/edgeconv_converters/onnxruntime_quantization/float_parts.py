@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableSequence
 
 from onnx import ModelProto, NodeProto
 
-__all__ = ["keep_float_between_float", "leave_outputs_float"]
+__all__ = ["keep_float_between_float", "keep_float_outputs", "leave_outputs_float"]
 
 
 def leave_outputs_float(model: ModelProto) -> None:
@@ -22,6 +22,28 @@ def leave_outputs_float(model: ModelProto) -> None:
         model.graph.node.remove(makers[back.input[0]])
         model.graph.node.remove(back)
         product.output[0] = value.name
+
+
+def keep_float_outputs(model: ModelProto, quantized: Collection[str]) -> None:
+    """Let an output that a float operator makes be what it computed, where integer operators read it as well."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for value in model.graph.output:
+        computed = _behind_pair(value.name, makers)
+        maker = makers.get(computed)
+        if maker is None or maker.name in quantized:
+            continue
+        back = makers[value.name]
+        rounded = f"{value.name}_DequantizeLinear_Output"
+        for node in model.graph.node:
+            _replace(node.input, {value.name: rounded} if node.name in quantized else {})
+            _replace(node.input, {computed: value.name})
+        back.output[0] = rounded
+        _replace(maker.output, {computed: value.name})
+
+
+def _replace(names: MutableSequence[str], renamed: Mapping[str, str]) -> None:
+    for index, name in enumerate(names):
+        names[index] = renamed.get(name, name)
 
 
 def keep_float_between_float(model: ModelProto, quantized: Collection[str]) -> None:

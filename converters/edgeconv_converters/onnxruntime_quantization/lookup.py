@@ -11,7 +11,21 @@ from collections.abc import Collection
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["store_tables"]
+__all__ = ["part_tables", "store_tables"]
+
+
+def part_tables(model: ModelProto) -> None:
+    """Give lookups a copy of tables that products read as well: each has its own scales for them."""
+    tensors = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
+    tables = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}
+    others = {n for node in model.graph.node if node.op_type != "Gather" for n in node.input}
+    for name in sorted(tables & others & tensors.keys()):
+        copy = model.graph.initializer.add()
+        copy.CopyFrom(tensors[name])
+        copy.name = f"{name}/table"
+        for node in model.graph.node:
+            if node.op_type == "Gather" and node.input[0] == name:
+                node.input[0] = copy.name
 
 
 def store_tables(model: ModelProto, names: Collection[str]) -> None:

@@ -136,12 +136,17 @@ class Policy:
             return f"ONNX Runtime has no integer kernel for {code} on the processor"
         if code in {"Conv", "Gemm"}:
             return self._product_refusal(operator)
-        constants = [name for name in operator.inputs[:2] if name in self._constants]
-        if code == "MatMul" and constants and operator.weights is None:
+        return self._attribute_refusal(operator)
+
+    def _attribute_refusal(self, operator: Operator) -> str:
+        """Why the kernel that there is does not take this operator."""
+        code, attributes = operator.code, self._attributes(operator)
+        has_constant = any(name in self._constants for name in operator.inputs[:2])
+        if code == "MatMul" and has_constant and operator.weights is None:
             return "one side of the product is constant, but is no matrix on the right"
-        if code == "AveragePool" and "dilations" in self._attributes(operator):
+        if code == "AveragePool" and "dilations" in attributes:
             return "ONNX Runtime's integer average pooling knows no dilations"
-        if code == "Resize" and self._attributes(operator).get("mode", b"nearest") != b"nearest":
+        if code == "Resize" and attributes.get("mode", b"nearest") != b"nearest":
             return "ONNX Runtime resizes integers by the nearest neighbour only"
         return ""
 

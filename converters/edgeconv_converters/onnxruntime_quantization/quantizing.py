@@ -22,7 +22,7 @@ from edgeconv_converters.onnxruntime_quantization.boundary import make_integer_b
 from edgeconv_converters.onnxruntime_quantization.dynamic import quantize_dynamic
 from edgeconv_converters.onnxruntime_quantization.halves import to_half_precision
 from edgeconv_converters.onnxruntime_quantization.integer_file import write_integer_file
-from edgeconv_converters.onnxruntime_quantization.lookup import store_tables
+from edgeconv_converters.onnxruntime_quantization.lookup import part_tables, store_tables
 from edgeconv_converters.onnxruntime_quantization.opening import FloatFile
 from edgeconv_converters.onnxruntime_quantization.opset import (
     PER_CHANNEL_OPSET,
@@ -99,6 +99,8 @@ def _apply(task: Task, precisions: Mapping[str, Precision]) -> ModelProto:
         precision = precisions[operator.name]
         kinds[_kind_of(operator, precision)][operator.name] = precision
     model = raise_opset(_with_types(task), _needed_opset(precisions))
+    if any(precision.weights.startswith("int") for precision in precisions.values()):
+        part_tables(model)
     model = quantize_dynamic(model, kinds["dynamic"])
     work = StaticWork(
         operators=task.operators,

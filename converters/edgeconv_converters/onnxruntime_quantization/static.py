@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.base_quantizer import QuantizationParams
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
@@ -24,6 +25,7 @@ from edgeconv.errors import ConversionError
 from edgeconv.plugin.quantizer import Operator, Precision, Range
 from edgeconv_converters.onnxruntime_quantization.float_parts import (
     keep_float_between_float,
+    keep_float_outputs,
     leave_outputs_float,
 )
 from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of
@@ -75,6 +77,7 @@ def quantize_static(model: ModelProto, work: StaticWork) -> ModelProto:
             "onnxruntime.quantization cannot quantize the model",
             why=str(error).partition("\n")[0] or type(error).__name__,
         ) from error
+    keep_float_outputs(result, set(work.precisions))
     keep_float_between_float(result, set(work.precisions))
     if work.has_float_outputs:
         leave_outputs_float(result)
@@ -115,6 +118,22 @@ class _PairQuantizer(QDQQuantizer):  # type: ignore[misc]
             {"TensorQuantOverrides": find_types(model, work.operators, work.precisions)},
         )
 
+    def _calc_initializer_quant_params(self) -> dict[str, QuantizationParams]:
+        """The scales of weights; those for each channel at once: the library takes one after the other, in half of its time.
+
+        Where a version of it does not call this, it is slower, and all is as before.
+        """
+        everything = self.tensors_to_quantize
+        params: dict[str, QuantizationParams] = {
+            name: _scale_channels(self.initializers[name], info.axis)
+            for name, info in everything.items()
+            if info.axis is not None
+        }
+        self.tensors_to_quantize = {n: info for n, info in everything.items() if n not in params}
+        params |= super()._calc_initializer_quant_params()
+        self.tensors_to_quantize = everything
+        return params
+
     def try_replacing_upstream_output(self, upstream_output_name: str, output_name: str) -> bool:
         """Take a clamp away if no integer of its output's scale lies outside of what it lets through."""
         limits, range_ = self._limits.get(output_name), self._given.get(output_name)
@@ -123,6 +142,20 @@ class _PairQuantizer(QDQQuantizer):  # type: ignore[misc]
         if min(range_.low, 0.0) < limits[0] or max(range_.high, 0.0) > limits[1]:
             return False
         return bool(super().try_replacing_upstream_output(upstream_output_name, output_name))
+
+
+def _scale_channels(tensor: TensorProto, axis: int) -> QuantizationParams:
+    """Symmetric 8-bit scales, as the library computes them."""
+    array = numpy_helper.to_array(tensor)
+    others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
+    scales = 2 * np.abs(array).max(axis=others, initial=0).astype(np.float64) / 254
+    scales = np.where(scales < np.finfo(np.float32).tiny, 1.0, scales).astype(np.float32)
+    return QuantizationParams(
+        zero_point=np.zeros(len(scales), np.int8),
+        scale=scales,
+        quant_type=TensorProto.INT8,
+        axis=axis,
+    )
 
 
 def _limits(model: ModelProto, node: NodeProto) -> tuple[float, float] | None:

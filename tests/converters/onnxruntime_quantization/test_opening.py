@@ -14,6 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeconv.errors import InvalidInputError
+from edgeconv.plugin.quantizer import Range
 from edgeconv_converters.onnxruntime_quantization.worker import open_model
 from tests.converters.onnxruntime_quantization.texts import (
     NETWORK,
@@ -141,7 +142,9 @@ def test_a_quantized_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_refused(tmp_path: Path) -> None:
-    text = "h (float16[N,4] x, float16[4,5] weights) => (float16[N,5] y) { y = MatMul (x, weights) }"
+    text = (
+        "h (float16[N,4] x, float16[4,5] weights) => (float16[N,5] y) { y = MatMul (x, weights) }"
+    )
     model = build(text.replace("float16[4,5] weights", "float16[4,5] half"))
     half = numpy_helper.from_array(draw(4, 5).astype(np.float16), "half")
     model.graph.node[0].input[1] = "half"
@@ -171,7 +174,7 @@ def test_bodies_of_branches_stay_float_and_it_is_said(tmp_path: Path) -> None:
     branch (float[2,4] x, bool c, float[4,4] w1) => (float[2,4] y) {
         z = MatMul (x, w1)
         y = If (c) <
-            then_branch = yes () => (float[2,4] a) { a = Relu (z) },
+            then_branch = yes () => (float[2,4] a) { a = MatMul (z, w1) },
             else_branch = no () => (float[2,4] b) { b = Neg (z) }
         >
     }
@@ -179,8 +182,6 @@ def test_bodies_of_branches_stay_float_and_it_is_said(tmp_path: Path) -> None:
     model = open_text(text, tmp_path)
     x, c = draw(2, 4), np.array(True)
     inputs = {"x": x, "c": c}
-    from edgeconv.plugin.quantizer import Range
-
     ranges = {
         name: Range(low=float(v.min()), high=float(v.max()))
         for name, v in model.observe(inputs).items()

@@ -175,6 +175,24 @@ def test_float_operators_read_what_float_operators_compute(tmp_path: Path) -> No
     assert 25 < snr_db(model.observe(inputs)["z"], got["z"]) < 60
 
 
+def test_an_output_of_a_float_operator_is_not_rounded(tmp_path: Path) -> None:
+    text = """
+    ends (float[N,4] x, float[4,4] w1) => (float[N,4] y, float[N,4] z, float[N,4] u) {
+        y = Tanh (x)
+        z = MatMul (y, w1)
+        u = Tanh (y)
+    }
+    """
+    model = open_text(text, tmp_path)
+    quantize(model, tmp_path / "q.onnx")
+    assert "QLinearMatMul" in fused_operators(tmp_path / "q.onnx") or (
+        "MatMulIntegerToFloat" in fused_operators(tmp_path / "q.onnx")
+    )
+    assert _snr_db(model, tmp_path / "q.onnx", "y") > 100
+    assert _snr_db(model, tmp_path / "q.onnx", "u") > 100
+    assert 25 < _snr_db(model, tmp_path / "q.onnx", "z") < 60
+
+
 def test_sixteen_bits_are_finer_than_eight(model: FloatModel, tmp_path: Path) -> None:
     quantize(model, tmp_path / "8.onnx")
     made = quantize(model, tmp_path / "16.onnx", INT16)
