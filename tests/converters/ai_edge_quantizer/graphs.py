@@ -86,6 +86,6 @@ def measure_ranges(model: FloatModel, samples: Sequence[Mapping[str, Array]]) ->
 
 def snr_db(wanted: Array, got: Array) -> float:
     """Signal-to-noise ratio."""
-    noise = float(np.square(wanted.astype(np.float64) - got).sum())
+    noise = float(np.square(wanted.astype(np.float64) - got.astype(np.float64)).sum())
     signal = float(np.square(wanted.astype(np.float64)).sum())
     return float(10 * np.log10(signal / max(noise, 1e-30)))
