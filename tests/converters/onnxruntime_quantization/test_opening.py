@@ -15,7 +15,6 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgeconv.errors import InvalidInputError
-from edgeconv.plugin.quantizer import Range
 from edgeconv_converters.onnxruntime_quantization.worker import open_model
 from tests.converters.onnxruntime_quantization.texts import (
     NETWORK,
@@ -170,26 +169,3 @@ def test_an_operator_that_no_one_knows_is_refused(tmp_path: Path) -> None:
     model.opset_import.add(domain="com.example", version=1)
     with pytest.raises(InvalidInputError, match="ONNX Runtime refuses"):
         open_model(write(model, tmp_path))
-
-
-def test_bodies_of_branches_stay_float_and_it_is_said(tmp_path: Path) -> None:
-    text = """
-    branch (float[2,4] x, bool c, float[4,4] w1) => (float[2,4] y) {
-        z = MatMul (x, w1)
-        y = If (c) <
-            then_branch = yes () => (float[2,4] a) { a = MatMul (z, w1) },
-            else_branch = no () => (float[2,4] b) { b = Neg (z) }
-        >
-    }
-    """
-    model = open_text(text, tmp_path)
-    x, c = draw(2, 4), np.array(True)
-    inputs = {"x": x, "c": c}
-    ranges = {
-        name: Range(low=float(v.min()), high=float(v.max()))
-        for name, v in model.observe(inputs).items()
-    }
-    made = quantize(model, tmp_path / "q.onnx", ranges=ranges)
-    assert any("If" in warning for warning in made.warnings)
-    got = model.observe_quantized(tmp_path / "q.onnx", inputs)
-    assert snr_db(model.observe(inputs)["y"], got["y"]) > 30

@@ -296,6 +296,26 @@ def test_an_old_operator_set_is_raised(tmp_path: Path) -> None:
     assert _snr_db(model, tmp_path / "q.onnx", "y") > 25
 
 
+@pytest.mark.parametrize("precision", [INT8, INT16], ids=["int8", "int16x8"])
+@pytest.mark.parametrize("opset", [12, 17])
+def test_an_old_operator_set_with_operators_of_onnx_runtime(
+    opset: int, precision: Precision, tmp_path: Path
+) -> None:
+    text = """
+    mixed (float[2,8,4] x, float[4,6] w1) => (float[2,8,6] y, float[2,6] z) {
+        a = MatMul (x, w1)
+        b = com.microsoft.Gelu (a)
+        y = Sigmoid (b)
+        z = ReduceMean <axes = [1], keepdims = 0> (y)
+    }
+    """
+    model = open_text(text, tmp_path, opset=opset)
+    made = quantize(model, tmp_path / "q.onnx", precision)
+    assert made.precisions["a"] == made.precisions["y"] == precision
+    assert _snr_db(model, tmp_path / "q.onnx", "y") > 30
+    assert _snr_db(model, tmp_path / "q.onnx", "z") > 30
+
+
 def test_a_channel_of_zeros_and_a_constant_activation(tmp_path: Path) -> None:
     text = """
     zeros (float[N,4] x, float[4,3] w1, float[3] w2) => (float[N,3] y) {
