@@ -47,7 +47,8 @@ class Affine:
         dtype = helper.tensor_dtype_to_np_dtype(element_type)
         steps = np.rint(numbers.astype(np.float32) / np.float32(self.scale)) + self.zero_point
         bounds = np.iinfo(dtype)
-        return np.clip(steps, bounds.min, bounds.max).astype(dtype)
+        integers: Array = np.clip(steps, bounds.min, bounds.max).astype(dtype)
+        return integers
 
 
 def read_affines(model: ModelProto) -> dict[str, Affine]:
@@ -152,7 +153,7 @@ class _Boundary:
         """That of the 8-bit pair whose inputs are given; where there is none, what the range says."""
         scale, zero = (self._array(pair[i]) if len(pair) > i else None for i in (1, 2))
         if scale is not None and zero is not None and zero.dtype.itemsize == 1:
-            lowest = int(np.iinfo(zero.dtype).min)
+            lowest = 0 if zero.dtype.kind == "u" else -128
             affine = Affine(scale=float(scale), zero_point=int(zero) - lowest + self._lowest)
         elif name in self._ranges:
             affine = self._from_range(self._ranges[name])

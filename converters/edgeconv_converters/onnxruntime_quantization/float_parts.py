@@ -67,4 +67,4 @@ def _behind_pair(name: str, makers: Mapping[str, NodeProto]) -> str:
     there = makers.get(back.input[0])
     if there is None or there.op_type != "QuantizeLinear":
         return ""
-    return there.input[0]
+    return str(there.input[0])

@@ -148,7 +148,7 @@ def _describe_bodies(graph: GraphProto) -> tuple[str, ...]:
     holders = sorted({node.op_type for node in graph.node if any(bodies_of(node))})
     if not holders:
         return ()
-    return (f"what is inside of {', '.join(holders)} stays in float32",)
+    return (f"what is inside of {', '.join(holders)} is never made integers",)
 
 
 def _drop_weights_from_inputs(graph: GraphProto) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
@@ -53,6 +54,7 @@ class _Reader:
         self, model: ModelProto, values: Mapping[str, Value], sources: Mapping[str, str]
     ) -> None:
         self._nodes = model.graph.node
+        self._outputs = {value.name for value in model.graph.output}
         self._tensors: dict[str, TensorProto] = {t.name: t for t in model.graph.initializer}
         self._values = values
         self._sources = sources
@@ -159,12 +161,28 @@ class _Reader:
             "Gemm": self._gemm_weights,
         }.get(node.op_type)
         if node.op_type == "MatMul" and len(tensor.dims) == 2:
-            return Weights(tensor=tensor.name, output_axis=1, input_axis=0)
-        return None if read is None else read(node, tensor)
+            bias = self._added(node, tensor.dims[1])
+            return Weights(tensor=tensor.name, output_axis=1, input_axis=0, bias=bias)
+        weights = None if read is None else read(node, tensor)
+        if weights is not None and any(node.input[2:]) and not weights.bias:
+            # What is added cannot be scaled along with the weights.
+            return replace(weights, is_linear=False)
+        return weights
 
     def _bias(self, node: NodeProto, channels: int) -> str:
         tensor = self._tensors.get(node.input[2]) if len(node.input) > 2 else None
         return tensor.name if tensor is not None and list(tensor.dims) == [channels] else ""
+
+    def _added(self, node: NodeProto, channels: int) -> str:
+        """The bias of a matrix product that has none of its own: a constant that is added to it, and to nothing else."""
+        (product,) = node.output
+        readers = [other for other in self._nodes if product in other.input]
+        if len(readers) != 1 or readers[0].op_type != "Add" or product in self._outputs:
+            return ""
+        name = next((name for name in readers[0].input if name in self._tensors), "")
+        is_row = name != "" and list(self._tensors[name].dims) == [channels]
+        is_own = sum(name in other.input for other in self._nodes) == 1
+        return name if is_row and is_own else ""
 
     def _conv_weights(self, node: NodeProto, tensor: TensorProto) -> Weights:
         groups = int(str(attributes_of(node).get("group", 1)))

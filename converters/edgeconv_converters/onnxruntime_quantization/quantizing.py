@@ -88,7 +88,7 @@ def quantize_model(task: Task, path: Path) -> QuantizedFile:
         precisions=precisions,
         reasons=reasons,
         versions={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
-        warnings=(*task.file.warnings, *_warnings(precisions)),
+        warnings=(*_warnings(precisions), *task.file.warnings),
     )
 
 

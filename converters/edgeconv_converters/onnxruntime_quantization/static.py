@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.base_quantizer import QuantizationParams
 from onnxruntime.quantization.calibrate import TensorData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer, QDQTensorQuantInfo
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
 from edgeconv.errors import ConversionError
@@ -95,6 +95,8 @@ def _share_ranges(work: StaticWork) -> dict[str, Range]:
 
 class _PairQuantizer(QDQQuantizer):  # type: ignore[misc]
     """The library's quantizer, which takes activations away only where their range says the same."""
+
+    tensors_to_quantize: dict[str, QDQTensorQuantInfo]
 
     def __init__(self, model: ModelProto, work: StaticWork) -> None:
         self._limits = {

@@ -110,12 +110,16 @@ def _add_tensors(model: ModelProto, name: str, integers: _Integers, kind: str) -
         tensor = numpy_helper.from_array(integers.values, stored)
     model.graph.initializer.append(tensor)
     model.graph.initializer.append(numpy_helper.from_array(integers.scales, scale))
-    attributes = {"axis": integers.axis}
-    if integers.block:
-        attributes["block_size"] = integers.block
-    return helper.make_node(
-        "DequantizeLinear", [stored, scale], [name], name=f"{name}_dequantize", **attributes
+    node = helper.make_node(
+        "DequantizeLinear",
+        [stored, scale],
+        [name],
+        name=f"{name}_dequantize",
+        axis=integers.axis,
     )
+    if integers.block:
+        node.attribute.append(helper.make_attribute("block_size", integers.block))
+    return node
 
 
 def _pack_int4(values: NDArray[np.int8], name: str) -> TensorProto:

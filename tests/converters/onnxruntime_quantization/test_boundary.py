@@ -20,6 +20,7 @@ from edgeconv.signature import DType
 from tests.converters.onnxruntime_quantization.texts import (
     INT8,
     NETWORK,
+    assert_near,
     draw_inputs,
     fused_operators,
     measure_ranges,
@@ -59,7 +60,7 @@ def test_integers_in_and_out(io: DType, precision: Precision, tmp_path: Path) ->
     assert snr_db(wanted["logits"], real) > 25
     # As `observe_quantized` does it for the caller.
     seen = model.observe_quantized(path, inputs)
-    np.testing.assert_allclose(seen["logits"], real, rtol=1e-5, atol=1e-6)
+    assert_near(seen["logits"], real, rtol=1e-5, atol=1e-6)
     assert snr_db(inputs["image"], seen["image"]) > 30
 
 
@@ -71,7 +72,7 @@ def test_integers_at_the_ends_change_nothing_in_between(io: DType, tmp_path: Pat
     quantize(model, tmp_path / "q.onnx", io=io)
     wanted = model.observe_quantized(tmp_path / "float.onnx", inputs)["flat"]
     got = model.observe_quantized(tmp_path / "q.onnx", inputs)["flat"]
-    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert_near(got, wanted, atol=1e-5)
 
 
 def test_unsigned_integers_need_nothing_at_the_ends(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ pytest.importorskip("onnxruntime")
 
 import onnx
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from edgeconv.errors import InvalidInputError
-from edgeconv.plugin.quantizer import Range
 from edgeconv_converters.onnxruntime_quantization.worker import open_model
 from tests.converters.onnxruntime_quantization.texts import (
     NETWORK,
+    assert_near,
     build,
     draw,
     draw_inputs,
@@ -46,8 +47,9 @@ def test_batch_normalization_goes_into_the_convolution(tmp_path: Path) -> None:
     model = open_model(path)
     assert [operator.code for operator in model.operators] == ["Conv", "Relu"]
     inputs = draw_inputs(model)
-    wanted = onnx.reference.ReferenceEvaluator(str(path)).run(None, dict(inputs))[0]
-    np.testing.assert_allclose(model.observe(inputs)["y"], wanted, rtol=1e-4, atol=1e-5)
+    results = ReferenceEvaluator(str(path)).run(None, dict(inputs))
+    assert isinstance(results, list)
+    assert_near(model.observe(inputs)["y"], results[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_saved_model_is_the_one_that_was_opened(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_a_mean_over_the_image_is_pooling(tmp_path: Path) -> None:
     assert codes == ["Flatten", "GlobalAveragePool", "GlobalAveragePool", "ReduceMean"]
     inputs = draw_inputs(model)
     seen = model.observe(inputs)
-    np.testing.assert_allclose(seen["y"], inputs["x"].mean((2, 3)), rtol=1e-4, atol=1e-6)
+    assert_near(seen["y"], inputs["x"].astype(np.float64).mean((2, 3)), rtol=1e-4, atol=1e-6)
     assert seen["z"].shape == (4, 4, 1, 1)
 
 
@@ -167,26 +169,3 @@ def test_an_operator_that_no_one_knows_is_refused(tmp_path: Path) -> None:
     model.opset_import.add(domain="com.example", version=1)
     with pytest.raises(InvalidInputError, match="ONNX Runtime refuses"):
         open_model(write(model, tmp_path))
-
-
-def test_bodies_of_branches_stay_float_and_it_is_said(tmp_path: Path) -> None:
-    text = """
-    branch (float[2,4] x, bool c, float[4,4] w1) => (float[2,4] y) {
-        z = MatMul (x, w1)
-        y = If (c) <
-            then_branch = yes () => (float[2,4] a) { a = MatMul (z, w1) },
-            else_branch = no () => (float[2,4] b) { b = Neg (z) }
-        >
-    }
-    """
-    model = open_text(text, tmp_path)
-    x, c = draw(2, 4), np.array(True)
-    inputs = {"x": x, "c": c}
-    ranges = {
-        name: Range(low=float(v.min()), high=float(v.max()))
-        for name, v in model.observe(inputs).items()
-    }
-    made = quantize(model, tmp_path / "q.onnx", ranges=ranges)
-    assert any("If" in warning for warning in made.warnings)
-    got = model.observe_quantized(tmp_path / "q.onnx", inputs)
-    assert snr_db(model.observe(inputs)["y"], got["y"]) > 30

@@ -53,7 +53,7 @@ _WEIGHTS = [
     ),
     (
         "g (float[N,4] x, float[4,5] w1, float[5] w2) => (float[N,5] y) { y = Gemm <beta = 0.5> (x, w1, w2) }",
-        Weights(tensor="w1", output_axis=1, input_axis=0),
+        Weights(tensor="w1", output_axis=1, input_axis=0, is_linear=False),
     ),
     (
         "g (float[4,N] x, float[4,5] w1) => (float[N,5] y) { y = Gemm <transA = 1> (x, w1) }",
@@ -73,6 +73,29 @@ def test_weights(text: str, wanted: Weights | None, tmp_path: Path) -> None:
     (operator,) = open_text(text, tmp_path).operators
     assert operator.weights == wanted
     assert operator.channel_axis == (1 if operator.code.startswith("Conv") else -1)
+
+
+_PRODUCT = "product = MatMul (x, w1)"
+
+
+@pytest.mark.parametrize(
+    ("body", "bias"),
+    [
+        (f"{_PRODUCT} y = Add (product, w2) z = Relu (y)", "w2"),
+        (f"{_PRODUCT} y = Add (w2, product) z = Relu (y)", "w2"),
+        (f"{_PRODUCT} y = Add (product, w2) z = Relu (product)", ""),
+        (f"{_PRODUCT} y = Add (product, w2) z = Add (y, w2)", ""),
+        (f"{_PRODUCT} y = Mul (product, w2) z = Relu (y)", ""),
+    ],
+)
+def test_a_constant_added_to_a_product_is_its_bias(body: str, bias: str, tmp_path: Path) -> None:
+    text = f"""
+    m (float[N,3,4] x, float[4,5] w1, float[5] w2) => (float[N,3,5] y, float[N,3,5] z) {{ {body} }}
+    """
+    operators = {operator.name: operator for operator in open_text(text, tmp_path).operators}
+    weights = operators["product"].weights
+    assert weights is not None
+    assert weights.bias == bias
 
 
 _DEPENDENCES = [

@@ -27,6 +27,7 @@ __all__ = [
     "NETWORK",
     "Array",
     "Floats",
+    "assert_near",
     "build",
     "draw",
     "draw_inputs",
@@ -145,6 +146,12 @@ def quantize(
         io=io,
     )
     return model.quantize(plan, path)
+
+
+def assert_near(got: Array, wanted: Array, *, rtol: float = 0.0, atol: float = 0.0) -> None:
+    """Compare as double precision."""
+    exact = wanted.astype(np.float64)
+    np.testing.assert_allclose(got.astype(np.float64), exact, rtol=rtol, atol=atol)
 
 
 def snr_db(wanted: Array, got: Array) -> float:
