@@ -20,9 +20,9 @@ _TURN = threading.RLock()
 
 @contextmanager
 def unnoticed() -> Iterator[None]:
-    """Inside, PyTorch may be run: the program's random numbers, warnings, modes and garbage collection stay as they are.
+    """Inside, PyTorch may be run: the program's random numbers, warnings, modes, threads and garbage collection stay as they are.
 
-    What this thread prints meanwhile is dropped. One thread at a time.
+    PyTorch computes with one thread fewer than it would. What this thread prints meanwhile is dropped. One thread at a time.
     """
     import torch
 
@@ -32,6 +32,7 @@ def unnoticed() -> Iterator[None]:
         torch.inference_mode(mode=False),
         warnings.catch_warnings(),
         _rare_garbage(),
+        _spare_core(),
         redirect_stdout(cast("TextIO", _MutedHere(sys.stdout))),
         redirect_stderr(cast("TextIO", _MutedHere(sys.stderr))),
     ):
@@ -49,6 +50,23 @@ def _rare_garbage() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@contextmanager
+def _spare_core() -> Iterator[None]:
+    """Leave one core to everything else that runs, for the thread that asks.
+
+    OpenMP's threads wait for each other by spinning, and what they wait for is a thread that some other process keeps
+    from its core. Workers are told not to (`OMP_WAIT_POLICY`), but OpenMP reads that once, when the program starts.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _MutedHere:

@@ -324,6 +324,30 @@ def test_what_was_noticed_would_be_told() -> None:
     assert not _same(before, _used(net))
 
 
+class _Counting(nn.Module):
+    """Notes how many threads compute it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.threads.append(torch.get_num_threads())
+        return x * 2
+
+
+def test_a_core_is_left_to_what_else_runs() -> None:
+    """Threads that wait for one another spin: beside busy processes as many as there are cores take several times as long."""
+    before, net = torch.get_num_threads(), _Counting()
+    torch.set_num_threads(3)
+    try:
+        ec.capture(net, torch.randn(2, 4))
+        assert set(net.threads) <= {1, 2}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_inference_mode_of_the_caller_does_not_matter(tmp_path: Path) -> None:
     with torch.inference_mode():
         model = ec.capture(Net(), torch.randn(2, 4))
