@@ -80,7 +80,7 @@ def read_report(path: Path) -> Report:
         problems = error.errors(include_url=False, include_input=False)
         raise InvalidInputError(
             f"'{path}' is no report of this version of edgeconv",
-            why=f"{counted(len(problems), 'thing')} in it {'is' if len(problems) == 1 else 'are'} not as it should be",
+            why=f"what does not fit in it: {counted(len(problems), 'field')}",
             hint="run the conversion again",
             details=[_describe(item["loc"], item["msg"]) for item in problems[:_SHOWN_PROBLEMS]],
         ) from error
