@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from edgeconv.artifact import measure_size
 from edgeconv.data import check_data
 from edgeconv.errors import (
     EdgeconvError,
@@ -25,6 +26,7 @@ from edgeconv.execute.delivery import OutputFolder
 from edgeconv.execute.diagnosing import Diagnose, Subject
 from edgeconv.execute.executor import convert
 from edgeconv.execute.in_process import LaneRouter
+from edgeconv.execute.ownership import is_ours
 from edgeconv.execute.pool import WorkerPool
 from edgeconv.execute.records import (
     GoalOutcome,
@@ -36,7 +38,7 @@ from edgeconv.execute.records import (
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.execute.runner import Runner
 from edgeconv.execute.verification import VERIFIERS, Verifier
-from edgeconv.formats import detect
+from edgeconv.formats import detect, find_format
 from edgeconv.options import (
     DEFAULT_GOALS,
     DIAGNOSIS_SECONDS,
@@ -45,6 +47,7 @@ from edgeconv.options import (
     check_diagnosis,
     check_numbers,
 )
+from edgeconv.plan.explain import ignored_via
 from edgeconv.plan.plan import Plan, Rejected, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.job import Json
@@ -415,7 +418,8 @@ def _report(
 
     from edgeconv.report.build import RunFacts, build_report
 
-    plans, rejected = _plan(request, registry)
+    plans, rejected, ignored = _plan(request, registry)
+    outcome = replace(outcome, warnings=(*outcome.warnings, *ignored))
     facts = RunFacts(
         edgeconv=edgeconv_version(),
         folder=request.out.absolute(),
@@ -425,6 +429,7 @@ def _report(
         plans=plans,
         rejected=rejected,
         best=request.best,
+        earlier=_earlier_artifacts(request, outcome),
     )
     report = build_report(outcome, facts)
     try:
@@ -435,6 +440,20 @@ def _report(
         report = build_report(outcome, facts).model_copy(update={"exit_status": status})
         return Conversion(outcome=outcome, report=report, folder=None, report_error=error)
     return Conversion(outcome=outcome, report=report, folder=facts.folder)
+
+
+def _earlier_artifacts(request: ConversionRequest, outcome: Outcome) -> dict[str, Path]:
+    """What earlier runs left where this one delivered nothing, by format.
+
+    It was verified then, and may be all that somebody has: it stays, and the report says that it is not of this run.
+    """
+    missing = (goal.format for goal in outcome.goals if goal.artifact is None)
+    places = {goal: request.out / f"{request.name}{find_format(goal).suffix}" for goal in missing}
+    return {
+        goal: path.absolute()
+        for goal, path in places.items()
+        if is_ours(path) and measure_size(path)
+    }
 
 
 def _write(report: Report, folder: Path) -> None:
@@ -455,8 +474,8 @@ def _write(report: Report, folder: Path) -> None:
 
 def _plan(
     request: ConversionRequest, registry: Registry
-) -> tuple[dict[str, tuple[Plan, ...]], tuple[Rejected, ...]]:
-    """Routes to each goal as they were before any of them was tried."""
+) -> tuple[dict[str, tuple[Plan, ...]], tuple[Rejected, ...], list[str]]:
+    """Routes to each goal as they were before any of them was tried, what was out, and what of `via` says nothing."""
     planner = Planner(registry.converters)
     search = Search(via=request.via, avoid=request.avoid, environments=request.environments)
     source = request.source_format
@@ -465,4 +484,4 @@ def _plan(
         goal: planner.routes(source, goal, each, count=_SHOWN_ROUTES)
         for goal, each in searches.items()
     }
-    return plans, planner.rejected(search)
+    return plans, planner.rejected(search), ignored_via(request.via, searches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import warnings
@@ -16,13 +17,14 @@ __all__ = ["unnoticed"]
 
 # PyTorch's export and its random numbers belong to the whole process.
 _TURN = threading.RLock()
+_IDLE_LOAD = 0.5
 
 
 @contextmanager
 def unnoticed() -> Iterator[None]:
-    """Inside, PyTorch may be run: the program's random numbers, warnings, modes and garbage collection stay as they are.
+    """Inside, PyTorch may be run: the program's random numbers, warnings, modes, threads and garbage collection stay as they are.
 
-    What this thread prints meanwhile is dropped. One thread at a time.
+    On a busy machine PyTorch computes with one thread fewer than it would. What this thread prints meanwhile is dropped. One thread at a time.
     """
     import torch
 
@@ -32,6 +34,7 @@ def unnoticed() -> Iterator[None]:
         torch.inference_mode(mode=False),
         warnings.catch_warnings(),
         _rare_garbage(),
+        _spare_core(),
         redirect_stdout(cast("TextIO", _MutedHere(sys.stdout))),
         redirect_stderr(cast("TextIO", _MutedHere(sys.stderr))),
     ):
@@ -49,6 +52,29 @@ def _rare_garbage() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@contextmanager
+def _spare_core() -> Iterator[None]:
+    """On a busy machine, leave one core to everything else that runs, for the thread that asks.
+
+    OpenMP's threads wait for each other by spinning, and what they wait for is a thread that some other process keeps
+    from its core. Workers are told not to (`OMP_WAIT_POLICY`), but OpenMP reads that once, when the program starts.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if _is_busy():
+        torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _is_busy() -> bool:
+    """Whether as many threads as there are cores wanted to run in the last minute, this program's own among them."""
+    return os.getloadavg()[0] > len(os.sched_getaffinity(0)) - _IDLE_LOAD
 
 
 class _MutedHere:

@@ -196,13 +196,14 @@ class InternalError(EdgeconvError):
     exit_status = 70
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: float, noun: str) -> str:
     """A number of things, as messages count them.
 
-    >>> counted(1, "operator"), counted(3, "operator")
-    ('1 operator', '3 operators')
+    >>> counted(1, "operator"), counted(3, "operator"), counted(1.5, "second")
+    ('1 operator', '3 operators', '1.5 seconds')
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    shown = str(number) if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {noun}" if number == 1 else f"{shown} {noun}s"
 
 
 def error_classes(root: type[EdgeconvError] = EdgeconvError) -> Iterator[type[EdgeconvError]]:

@@ -7,7 +7,7 @@ afterwards captures it once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,13 @@ from typing import cast
 
 from edgeconv.artifact import digest_path, measure_size
 from edgeconv.artifact_inputs import complete_options
-from edgeconv.errors import CaptureError, EdgeconvError, InvalidInputError, UsageError
+from edgeconv.errors import (
+    CaptureError,
+    EdgeconvError,
+    InvalidInputError,
+    UnsupportedOperatorsError,
+    UsageError,
+)
 from edgeconv.execute.capture import Capture, capture
 from edgeconv.execute.gate import Gate
 from edgeconv.execute.observation import observe
@@ -49,12 +55,14 @@ class Examination:
     """What was found in a model that PyTorch can capture.
 
     Attributes:
-        facts: Its signature and size; with the operators of the edge graph if it could be lowered.
+        facts: Its signature and size; with the operators of the edge graph if it could be lowered, else those of the program.
         error: Why it could not.
+        unsupported: Of the program's operators those that kept it from being lowered.
     """
 
     facts: ModelFacts
     error: EdgeconvError | None = None
+    unsupported: tuple[str, ...] = ()
 
 
 def examine_model(
@@ -86,7 +94,14 @@ def examine_model(
         try:
             graph = bench.lower(captured)
         except EdgeconvError as error:
-            return Examination(facts=facts, error=error)
+            operators = bench.program_operators(captured)
+            is_listed = isinstance(error, UnsupportedOperatorsError)
+            named = {line.partition(" x")[0] for line in error.details} if is_listed else set()
+            return Examination(
+                facts=replace(facts, operators=operators),
+                error=error,
+                unsupported=tuple(name for name in operators if name in named),
+            )
         found = _inspect(
             bench.steps.runner,
             graph,
@@ -204,6 +219,22 @@ class _Bench:
             metadata={**self.request.metadata, **facts},
         )
         return cast("Material", self.steps.do(work, on_miss=_nothing).material).path
+
+    def program_operators(self, captured: Capture) -> Mapping[str, int]:
+        """What the program calls, and how often; empty where there is no program, or it cannot be read without a plug-in."""
+        if captured.program is None:
+            return {}
+        try:
+            return _inspect(
+                self.steps.runner,
+                captured.program.path,
+                _PROGRAM,
+                with_graph=False,
+                timeout_seconds=self.request.timeout_seconds,
+            ).operators
+        except EdgeconvError as error:
+            _LOG.info("the operators of the program are not known: %s", error)
+            return {}
 
     def verify(self, artifact: Material, known: Format, captured: Capture) -> Verdict:
         work = replace(

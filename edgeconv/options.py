@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import UsageError, counted
 from edgeconv.execute.records import CRITERIA, Criterion
 
 __all__ = [
@@ -84,7 +84,7 @@ def check_numbers(*, seed: int, timeout_seconds: float | None = None) -> None:
     """
     if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
         raise UsageError(
-            f"a timeout of {timeout_seconds:g} seconds means nothing",
+            f"a timeout of {counted(timeout_seconds, 'second')} means nothing",
             hint="give a number of seconds above 0, or none for no limit",
         )
     if not 0 <= seed < 2**63:
@@ -99,7 +99,7 @@ def check_diagnosis(seconds: float) -> None:
     """
     if not 0 <= seconds < math.inf:
         raise UsageError(
-            f"failures cannot be looked into for {seconds:g} seconds",
+            f"failures cannot be looked into for {counted(seconds, 'second')}",
             hint="give a number of seconds, or 0 not to look into them",
         )
 

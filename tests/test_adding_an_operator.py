@@ -119,6 +119,11 @@ def test_a_wrong_lowering_is_rejected_although_a_right_one_is_in_the_cache(
         "tflite",
     ]
     assert "is off by" in str(goals["tflite"]["attempts"])
+    for name in ("savedmodel", "tflite"):
+        assert "'acme.softclip.default' (plug-in 'acme' of 'acme-edge')" in str(
+            goals[name]["attempts"]
+        ), name
+    assert "plug-in 'acme' of 'acme-edge'" in str(goals["onnx"]["attempts"])
 
 
 @pytest.mark.integration

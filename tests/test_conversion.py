@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from edgeconv.cli.summary import summarize
 from edgeconv.conversion import (
     Conversion,
     ConversionOptions,
@@ -22,6 +24,7 @@ from edgeconv.execute.records import Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.plugin.registry import Registry
 from edgeconv.report.document import SCHEMA_PATH, read_report
+from edgeconv.report.page import render_page
 from edgeconv.settings import load_settings
 from edgeconv.source import parse_model
 from edgeconv.testing.plain import PLAIN_SPECS, PLAIN_VERIFIERS
@@ -91,6 +94,44 @@ def test_a_failure_is_reported_too(request_: ConversionRequest, tmp_path: Path) 
     assert [goal.is_delivered for goal in report.goals] == [True, False]
     assert report.goals[1].rejected_path == "rejected/m.tflite"
     assert (request_.out / "rejected" / "m.tflite").exists()
+
+
+def test_an_artifact_of_an_earlier_run_is_told_apart(
+    request_: ConversionRequest, tmp_path: Path
+) -> None:
+    first = _run(request_, tmp_path / "cache").report
+    assert [goal.earlier_path for goal in first.goals] == [None, None]
+    before = (request_.out / "m.tflite").read_bytes()
+    damaged = {key: {"damage": True} for key in ("plain-tflite", "plain-tflite-direct")}
+    report = _run(replace(request_, converter_options=damaged), tmp_path / "cache").report
+    assert [goal.earlier_path for goal in report.goals] == [None, "m.tflite"]
+    assert (request_.out / "m.tflite").read_bytes() == before
+    [warning] = report.warnings
+    assert "'m.tflite' is of an earlier run" in warning
+    assert "('m.tflite' is of an earlier run)" in summarize(report)
+    assert "m.tflite is of an earlier run" in re.sub("<[^>]*>", "", render_page(report))
+
+
+def test_somebody_elses_file_is_not_called_an_artifact_of_an_earlier_run(
+    request_: ConversionRequest, tmp_path: Path
+) -> None:
+    options = {**request_.capture_options, "refuse": True}
+    request_.out.mkdir()
+    refused = replace(request_, capture_options=options, goals=("tflite",), name="n")
+    (request_.out / "m.tflite").write_text("mine")
+    report = _run(refused, tmp_path / "cache").report
+    assert report.goals[0].earlier_path is None
+    assert report.warnings == []
+
+
+def test_an_id_that_leads_to_one_format_alone_is_told(
+    request_: ConversionRequest, tmp_path: Path
+) -> None:
+    conversion = _run(replace(request_, via=("plain-tflite",)), tmp_path / "cache")
+    assert conversion.exit_status == 0
+    assert conversion.report.warnings == [
+        "--via plain-tflite says nothing of 'onnx': it does not lead there"
+    ]
 
 
 def test_a_refused_model_leaves_nothing(request_: ConversionRequest, tmp_path: Path) -> None:

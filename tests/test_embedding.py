@@ -324,6 +324,35 @@ def test_what_was_noticed_would_be_told() -> None:
     assert not _same(before, _used(net))
 
 
+class _Counting(nn.Module):
+    """Notes how many threads compute it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.threads.append(torch.get_num_threads())
+        return x * 2
+
+
+@pytest.mark.parametrize(("load", "threads"), [(64.0, {1, 2}), (0.0, {1, 2, 3})])
+def test_a_core_is_left_to_what_else_runs(
+    load: float, threads: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that wait for one another spin: beside busy processes as many as there are cores take several times as long."""
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    before, net = torch.get_num_threads(), _Counting()
+    torch.set_num_threads(3)
+    try:
+        ec.capture(net, torch.randn(2, 4))
+        assert set(net.threads) <= threads
+        assert max(net.threads) == max(threads)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_inference_mode_of_the_caller_does_not_matter(tmp_path: Path) -> None:
     with torch.inference_mode():
         model = ec.capture(Net(), torch.randn(2, 4))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from benchmarks.opinfo.formats import FORMATS
@@ -34,9 +36,10 @@ def main() -> None:
     if arguments.anew:
         arguments.rows.unlink(missing_ok=True)
     known = _read_rows(arguments.rows, arguments.samples)
-    wanted = [
-        unit for unit in find_units() if unit[0].startswith(tuple(arguments.prefixes or [""]))
-    ]
+    try:
+        wanted = choose_units(find_units(), arguments.prefixes)
+    except ValueError as error:
+        parser.error(str(error))
     waiting = [unit for unit in wanted if unit not in known]
 
     def keep(unit: Unit, result: Result) -> None:
@@ -58,6 +61,21 @@ def main() -> None:
         print(draw_tables(done, samples=arguments.samples))
     else:
         print(write_results(done, _RESULTS, samples=arguments.samples))
+
+
+def choose_units(units: Sequence[Unit], prefixes: Sequence[str]) -> list[Unit]:
+    """The units of the operators whose names begin with a prefix; all without one.
+
+    Raises:
+        ValueError: Nothing begins with a prefix.
+    """
+    names = sorted({name for name, _ in units})
+    unknown = [prefix for prefix in prefixes if not any(n.startswith(prefix) for n in names)]
+    if unknown:
+        near = get_close_matches(unknown[0], names, cutoff=0.4)
+        hint = f"; the nearest are: {', '.join(near)}" if near else ""
+        raise ValueError(f"no operator of OpInfo begins with {', '.join(map(repr, unknown))}{hint}")
+    return [unit for unit in units if unit[0].startswith(tuple(prefixes or [""]))]
 
 
 def _read_rows(path: Path, samples: int) -> dict[Unit, Result]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.opinfo.formats import FORMATS
 from benchmarks.opinfo.samples import Unit
+from edgeconv.lowering.impossible import REASONS
 
 __all__ = ["Exemption", "Witness", "find_exemption", "read_exemptions"]
 
@@ -48,8 +49,8 @@ def read_exemptions(path: Path = _FILE) -> list[Exemption]:
     """All of the file, whose `operators` name a witness each: its dtype and index."""
     return [
         Exemption(
-            reason=entry["reason"],
-            says=entry["says"],
+            reason=REASONS[entry["refused"]] if "refused" in entry else entry["reason"],
+            says=REASONS[entry["refused"]] if "refused" in entry else entry["says"],
             formats=tuple(entry.get("formats", FORMATS)),
             witnesses={name: _witness(name, text) for name, text in entry["operators"].items()},
         )

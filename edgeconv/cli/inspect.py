@@ -23,7 +23,7 @@ from edgeconv.cli.options import (
 from edgeconv.cli.screen import Screen, as_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from edgeconv.conversion import ConversionOptions
     from edgeconv.examination import Examination
@@ -70,7 +70,8 @@ def inspect(  # noqa: PLR0913 - one parameter for each option
     )
     found = _examine(options, screen, with_graph=graph)
     error = found.error.to_json() if found.error else None
-    screen.show({"model": model, **found.facts.to_json(), "error": error}, _tell(found.facts))
+    data = {"model": model, **found.facts.to_json(), "unsupported": [*found.unsupported]}
+    screen.show({**data, "error": error}, _tell(found.facts, found.unsupported))
     if found.error is None:
         return 0
     return tell_error(found.error, Screen(is_verbose=verbose))
@@ -109,13 +110,16 @@ def _examine(options: ConversionOptions, screen: Screen, *, with_graph: bool) ->
     return replace(found, facts=facts)
 
 
-def _tell(facts: ModelFacts) -> str:
+def _tell(facts: ModelFacts, unsupported: Sequence[str]) -> str:
     rows = [line for line in _lines(facts) if line[1]]
     width = max(len(title) for title, _ in rows)
     blocks = ["\n".join(f"{title:{width}}  {text}" for title, text in rows)]
     if facts.operators:
-        counts = [(name, str(count)) for name, count in facts.operators.items()]
-        blocks.append(as_table(("operator", "count"), counts, right=(1,)))
+        marks = dict.fromkeys(unsupported, "not supported")
+        table = [[name, str(n), marks.get(name, "")] for name, n in facts.operators.items()]
+        header = ["operator", "count", ""]
+        kept = 3 if unsupported else 2
+        blocks.append(as_table(header[:kept], [cells[:kept] for cells in table], right=(1,)))
     if facts.graph:
         blocks.append(facts.graph)
     return "\n\n".join(blocks)

@@ -11,7 +11,7 @@ from edgeconv.cli.convert import Avoid, To, Via
 from edgeconv.cli.options import AsJson, Model, Quiet, Verbose, split_ids
 from edgeconv.cli.screen import Screen
 from edgeconv.errors import EdgeconvError
-from edgeconv.plan.explain import explain, explain_text
+from edgeconv.plan.explain import explain, explain_text, ignored_via
 from edgeconv.plan.plan import Plan, Rejected, Search
 from edgeconv.plan.planner import Planner
 from edgeconv.plugin.registry import Registry
@@ -54,10 +54,17 @@ def plan(
     goals = split_ids(to) or DEFAULT_GOALS
     searches = planner.restrict(source, goals, search)
     found = [_find(planner, source, goal, searches[goal]) for goal in goals]
-    data: dict[str, object] = {"model": model, "source": source}
-    data["goals"] = [_describe(item) for item in found]
+    ignored = ignored_via(search.via, searches)
+    data = {
+        "model": model,
+        "source": source,
+        "goals": [_describe(item) for item in found],
+        "ignored": ignored,
+    }
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     screen.show(data, "\n\n".join(_tell(item, is_explained=explain) for item in found))
+    for line in ignored:
+        screen.note(f"warning: {line}")
     errors = [item.error for item in found if item.error]
     for error in errors:
         tell_error(error, Screen(is_verbose=verbose))
@@ -83,5 +90,5 @@ def _tell(found: _Found, *, is_explained: bool) -> str:
     rejected = found.rejected if is_explained else ()
     lines = explain_text(found.plans, rejected).splitlines()
     if is_explained and not rejected:
-        lines.append("out: none")
+        lines.append("no converter is out")
     return "\n".join([f"{found.goal}:", *(f"  {line}" for line in lines)])

@@ -120,5 +120,5 @@ def _result(record: StepRecord, verdict: Verdict | None) -> str:
             else "none was found"
         )
     if record.step.kind == "measure":
-        return f"{record.details['rounds']} rounds"
+        return counted(int(str(record.details["rounds"])), "round")
     return verdict.summary() if verdict else ""

@@ -15,8 +15,10 @@ from edgeconv.report.reading import CandidateRow, FormatRow, candidate_rows, for
 
 __all__ = ["list_problems", "summarize"]
 
-_CANDIDATES = ("route", "size", "latency", "error / floor", "result")
-_HEADER = ("format", "size", "verdict", "error / floor", "route", "seconds")
+# The same figures as a step's own line; tolerance and floor are absolute as well.
+_ERROR = "max abs error / floor"
+_CANDIDATES = ("route", "size", "latency", _ERROR, "result")
+_HEADER = ("format", "size", "verdict", _ERROR, "route", "seconds")
 
 
 def summarize(report: Report) -> str:
@@ -45,7 +47,8 @@ def _candidate_cells(row: CandidateRow) -> tuple[str, ...]:
         "-" if made is None else format_size(made.bytes),
         "-" if latency is None else format_latency(latency),
         _error(row.worst),
-        row.attempt.reason or row.attempt.result,
+        row.attempt.reason
+        or ", ".join(filter(None, [row.attempt.result, made.reason if made else ""])),
     )
 
 
@@ -66,6 +69,8 @@ def _cells(row: FormatRow) -> tuple[str, ...]:
     artifact = row.artifact
     if artifact is None:
         reason = row.goal.error.message if row.goal.error else ""
+        if row.goal.earlier_path:
+            reason += f" ('{row.goal.earlier_path}' is of an earlier run)"
         return (row.goal.format, "-", row.state, _error(row.worst), reason, "-")
     return (
         row.goal.format,
@@ -78,7 +83,7 @@ def _cells(row: FormatRow) -> tuple[str, ...]:
 
 
 def _error(output: OutputReport | None) -> str:
-    if output is None:
-        return "-"
+    if output is None or not (output.passed or output.max_abs_error != 0):
+        return "-"  # nothing was measured: the output is missing, or of another shape
     floor = format_floor(output.error_over_floor)
     return " / ".join(filter(None, [format_error(output.max_abs_error), floor]))

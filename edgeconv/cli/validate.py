@@ -27,7 +27,7 @@ from edgeconv.validation.verdict import OutputMetrics, Verdict
 
 __all__ = ["validate"]
 
-_HEADER = ("output", "max error", "relative", "floor", "tolerance", "cosine", "SNR", "verdict")
+_HEADER = ("output", "max abs error", "relative", "floor", "tolerance", "cosine", "SNR", "verdict")
 
 ArtifactFile = Annotated[
     Path,
@@ -93,25 +93,41 @@ def validate(  # noqa: PLR0913 - one parameter for each option
     screen.show(verdict.to_json(), _tell(verdict))
     if verdict.passed:
         return 0
-    error = ValidationError(
+    return tell_error(_failure(verdict, str(artifact), reference), Screen(is_verbose=verbose))
+
+
+def _failure(verdict: Verdict, artifact: str, reference: str) -> ValidationError:
+    if verdict.samples == 0:
+        return ValidationError(
+            f"'{artifact}' cannot be compared with '{reference}'",
+            why="nothing that this model takes runs in it: it was made from another model, or for other inputs",
+            hint="give the model that it was made from; if it was this one, its inputs with --input",
+            details=verdict.problems,
+        )
+    return ValidationError(
         f"'{artifact}' does not compute what '{reference}' computes",
         why=verdict.summary(),
         hint="make sure that it was made from this model, with these weights",
     )
-    return tell_error(error, Screen(is_verbose=verbose))
 
 
 def _tell(verdict: Verdict) -> str:
-    rows = [_cells(output) for output in verdict.outputs]
+    rows = [_cells(output) for output in verdict.outputs] if verdict.samples else []
     blocks = [as_table(_HEADER, rows, right=(1, 2, 3, 4, 5, 6))] if rows else []
     if verdict.problems:
         blocks.append("\n".join(f"problem: {text}" for text in verdict.problems))
+    if not verdict.samples:
+        return "\n\n".join([*blocks, f"failed: nothing was compared with {verdict.reference}"])
     state = "passed" if verdict.passed else "failed"
     blocks.append(f"{state}: {counted(verdict.samples, 'sample')} against {verdict.reference}")
     return "\n\n".join(blocks)
 
 
 def _cells(output: OutputMetrics) -> tuple[str, ...]:
+    if (
+        not output.passed and output.max_abs_error == 0
+    ):  # of another shape or kind: nothing was measured
+        return (output.name, *["-"] * (len(_HEADER) - 2), output.reason)
     return (
         output.name,
         format_error(output.max_abs_error),

@@ -16,7 +16,7 @@ from edgeconv.plugin.job import Job, JobResult
 from edgeconv.validation.measure import CANDIDATE
 from edgeconv.validation.verdict import Verdict
 
-__all__ = ["Entrant", "compare", "worst_error"]
+__all__ = ["Entrant", "choose_best", "compare", "worst_error"]
 
 _ENTRY = "edgeconv.validation.measure:measure"
 # Medians of the same file differ by this much from run to run.
@@ -34,7 +34,7 @@ class Entrant:
 def compare(
     entrants: Sequence[Entrant], best: Criterion, goal: str, shared: Shared
 ) -> list[Candidate]:
-    """Measure what was made, and choose the best: of those that no measurement tells apart, the first.
+    """Measure what was made, and choose the best.
 
     Args:
         entrants: In the order of their routes; not empty, all verified.
@@ -52,10 +52,19 @@ def compare(
         )
         for entrant, latency in zip(entrants, latencies, strict=True)
     ]
+    return choose_best(found, best)
+
+
+def choose_best(found: Sequence[Candidate], best: Criterion) -> list[Candidate]:
+    """The same with the best one chosen: the first of those that no measurement tells apart, which says so."""
     ranks = [candidate.rank(best) for candidate in found]
     slack = _SAME_LATENCY if best == "latency" else 1.0
     chosen = next(i for i, rank in enumerate(ranks) if rank <= slack * min(ranks))
-    return [candidate.chosen(index == chosen) for index, candidate in enumerate(found)]
+    reason = ""
+    if ranks[chosen] > min(ranks):
+        over, same = ranks[chosen] / min(ranks) - 1, _SAME_LATENCY - 1
+        reason = f"{over:.1%} above the shortest: within {same:.0%} the first route is kept"
+    return [each.chosen(reason) if i == chosen else each for i, each in enumerate(found)]
 
 
 def worst_error(verdict: Verdict) -> float:

@@ -94,6 +94,7 @@ class Candidate:
         latency_seconds: Median of one run of the example on this machine; None if it could not be measured.
         error: The largest error of any output over what it may be, 0 to 1.
         is_chosen: Whether it is the best, and was delivered.
+        reason: Why it was chosen although another has a better figure; empty where none has.
     """
 
     route: tuple[str, ...]
@@ -101,6 +102,7 @@ class Candidate:
     latency_seconds: float | None
     error: float
     is_chosen: bool = False
+    reason: str = ""
 
     def rank(self, best: Criterion) -> float:
         """The smaller the better; what could not be measured is last."""
@@ -110,9 +112,9 @@ class Candidate:
             return self.error
         return math.inf if self.latency_seconds is None else self.latency_seconds
 
-    def chosen(self, is_chosen: bool) -> Candidate:  # noqa: FBT001 - the name says it
-        """The same, chosen or not."""
-        return replace(self, is_chosen=is_chosen)
+    def chosen(self, reason: str = "") -> Candidate:
+        """The same, chosen."""
+        return replace(self, is_chosen=True, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

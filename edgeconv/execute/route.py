@@ -19,6 +19,7 @@ from edgeconv.execute.work import Done, Material, conversion, verification
 from edgeconv.formats import find_format, load_handler
 from edgeconv.plan.plan import Plan
 from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.plugin.extension import PLUGIN_OPERATORS
 from edgeconv.store.files import copy
 from edgeconv.validation.verdict import Verdict
 
@@ -99,6 +100,7 @@ def follow(plan: Plan, shared: Shared) -> Made:
         OutputError: The disk is full: another route would meet the same.
     """
     parent = material = shared.captured.head
+    brought: dict[str, str] = {}
     for index, spec in enumerate(plan.steps):
         parent = material
         if spec.id == shared.capture_id:
@@ -106,9 +108,12 @@ def follow(plan: Plan, shared: Shared) -> Made:
                 plan, shared, is_taken_live=_is_taken_live(plan, index, shared)
             )
         else:
-            material = _convert_once(plan, index, material, shared)
+            done = _convert_once(plan, index, material, shared)
+            material = cast("Material", done.material)
+            brought |= cast("dict[str, str]", done.result.details.get(PLUGIN_OPERATORS) or {})
     shared.retiring.verify(plan.goal)
-    return Made(material=material, parent=parent, verdict=_verify(plan, material, shared))
+    verdict = _verify(plan, material, shared, brought)
+    return Made(material=material, parent=parent, verdict=verdict)
 
 
 def _is_taken_live(plan: Plan, index: int, shared: Shared) -> bool:
@@ -175,12 +180,12 @@ def _save_program(plan: Plan, shared: Shared) -> Material:
     return cast("Material", done.material)
 
 
-def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> Material:
+def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> Done:
     """Do one conversion, or take its result from another goal whose route begins alike."""
     spec, route = plan.steps[index], plan.route[: index + 1]
     try:
         _check_accepts(spec, source, shared)
-        done = shared.results.get(
+        return shared.results.get(
             route,
             lambda: _convert(plan, index, source, shared),
             on_wait=shared.steps.gate.arrive,
@@ -190,7 +195,6 @@ def _convert_once(plan: Plan, index: int, source: Material, shared: Shared) -> M
     except EdgeconvError as error:
         shared.losses.add(spec.id, describe(error), error)
         raise RouteLostError(error) from error
-    return cast("Material", done.material)
 
 
 def _convert(plan: Plan, index: int, source: Material, shared: Shared) -> Done:
@@ -229,7 +233,8 @@ def _check_accepts(spec: ConverterSpec, source: Material, shared: Shared) -> Non
         )
 
 
-def _verify(plan: Plan, material: Material, shared: Shared) -> Verdict:
+def _verify(plan: Plan, material: Material, shared: Shared, brought: Mapping[str, str]) -> Verdict:
+    """What verification says; a failure names the operators that plug-ins translated on the way."""
     verifier, last = shared.verifiers[plan.goal], plan.steps[-1]
     work = replace(
         verification(plan.goal, verifier, plan.route, shared.request),
@@ -247,10 +252,18 @@ def _verify(plan: Plan, material: Material, shared: Shared) -> Verdict:
         shared.losses.add(last.id, f"its result failed verification: {verdict.summary()}")
         failed = ValidationError(
             f"what '{last.id}' made does not compute what the model computes",
-            why=verdict.summary(),
+            why=verdict.summary() + _suspects(brought),
         )
         raise RouteLostError(failed, rejected=material, verdict=verdict)
     return verdict
+
+
+def _suspects(brought: Mapping[str, str]) -> str:
+    """What is to be looked at first: what plug-ins did for this model was tried on fewer models than the rest."""
+    if not brought:
+        return ""
+    named = ", ".join(f"'{operator}' (plug-in {title})" for operator, title in brought.items())
+    return f"; look first at the operators that plug-ins translate: {named}"
 
 
 def describe(error: EdgeconvError) -> str:

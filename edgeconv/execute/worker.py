@@ -17,7 +17,7 @@ from typing import IO, cast
 
 import psutil
 
-from edgeconv.errors import FailureKind, StepError, error_from_json
+from edgeconv.errors import FailureKind, StepError, counted, error_from_json
 from edgeconv.execute.memory import resident_bytes
 from edgeconv.execute.runner import Reply, Task, failure
 from edgeconv.plugin.job import Json
@@ -162,7 +162,7 @@ class WorkerProcess:
             raise failure(
                 FailureKind.TIMED_OUT,
                 f"{task.title} was stopped",
-                why=f"it took longer than {limit:g} seconds",
+                why=f"it took longer than {counted(limit, 'second')}",
                 hint="allow more with --timeout SECONDS",
             )
         most = task.memory_limit_bytes

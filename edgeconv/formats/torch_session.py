@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from edgeconv.errors import InvalidInputError
+from edgeconv.errors import InvalidInputError, counted
 from edgeconv.formats.handler import RunResult
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.signature import Signature
@@ -57,7 +57,9 @@ class TorchSession:
         outputs = _flatten(result)
         names = [spec.name for spec in self._signature.outputs]
         if len(outputs) != len(names):
-            raise InvalidInputError(f"the model gives {len(outputs)} outputs, not {names}")
+            raise InvalidInputError(
+                f"the model gives {counted(len(outputs), 'output')}, not {names}"
+            )
         arrays = {name: _to_array(t) for name, t in zip(names, outputs, strict=True)}
         return RunResult(outputs=arrays, latencies_seconds=tuple(latencies))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.errors import InvalidInputError, MissingDependencyError, counted
 from edgeconv.formats.handler import Session
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.formats.script_check import check_script
@@ -142,8 +142,8 @@ def _signature(path: Path, module: torch.jit.ScriptModule, text: str) -> Signatu
     names = [spec.name for spec in stored.inputs]
     problems = [f"it takes {inputs}, not {names}"] if inputs != names else []
     outputs = _count_outputs(schema.returns[0].type)
-    if outputs not in (None, len(stored.outputs)):
-        problems.append(f"it gives {outputs} outputs, not {len(stored.outputs)}")
+    if outputs is not None and outputs != len(stored.outputs):
+        problems.append(f"it gives {counted(outputs, 'output')}, not {len(stored.outputs)}")
     if problems:
         raise InvalidInputError(
             f"'{path}' is not what its record says", why="its code was changed", details=problems

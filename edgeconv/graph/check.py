@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from edgeconv.dims import symbols
+from edgeconv.errors import counted
 from edgeconv.graph.model import Graph, GraphError, Node, Tensor
 from edgeconv.graph.ops import find_op
 from edgeconv.graph.ops.spec import shapes_agree
@@ -58,7 +59,7 @@ def _check_node(node: Node) -> list[str]:
     except GraphError as error:
         return [str(error)]
     if len(inferred) != len(node.outputs):
-        return [f"'{node.op}' makes {len(inferred)} outputs, not {len(node.outputs)}"]
+        return [f"'{node.op}' makes {counted(len(inferred), 'output')}, not {len(node.outputs)}"]
     return [
         f"'{node.op}' makes {dtype}[{shape}], not {tensor!r}"
         for (dtype, shape), tensor in zip(inferred, node.outputs, strict=True)

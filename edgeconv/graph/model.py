@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.dims import Size
+from edgeconv.errors import counted
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
 __all__ = ["Attribute", "Constant", "Graph", "GraphError", "Node", "Source", "Tensor"]
@@ -84,7 +85,7 @@ class Node:
             GraphError: It has several.
         """
         if len(self.outputs) != 1:
-            raise GraphError(f"'{self.op}' has {len(self.outputs)} outputs")
+            raise GraphError(f"'{self.op}' has {counted(len(self.outputs), 'output')}")
         return self.outputs[0]
 
     def input(self, index: int) -> Tensor:

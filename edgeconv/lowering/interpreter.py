@@ -23,6 +23,7 @@ from edgeconv.lowering.aliasing import is_in_place
 from edgeconv.lowering.builder import LoweringBuilder, array_of
 from edgeconv.lowering.control import lower_cond, lower_while
 from edgeconv.lowering.fillings import is_filling, make_filling
+from edgeconv.lowering.impossible import why_impossible
 from edgeconv.lowering.items import is_plain_number
 from edgeconv.lowering.refusal import CannotLowerError, Refusal, refuse
 from edgeconv.lowering.registry import Lowering, LoweringRegistry
@@ -259,7 +260,9 @@ class Interpreter:
         is_complex = _has_complex([inputs, named, *self.builder.results])
         lowering = self._registry.find(str(node.target), is_complex=is_complex)
         if lowering is None:
-            raise CannotLowerError("of complex numbers" if is_complex else "")
+            raise CannotLowerError(
+                "of complex numbers" if is_complex and not why_impossible(node) else ""
+            )
         result = _apply(lowering, self.builder, inputs, named)
         check_results(node, result, self.builder.results)
         if is_in_place(node) and isinstance(node.args[0], fx.Node):

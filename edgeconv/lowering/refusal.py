@@ -10,6 +10,7 @@ from torch import fx
 
 from edgeconv.errors import UnsupportedOperatorsError, counted
 from edgeconv.graph import Source
+from edgeconv.lowering.impossible import why_impossible
 from edgeconv.lowering.sources import source_of
 
 __all__ = ["CannotLowerError", "Refusal", "describe_operator", "refuse", "unsupported_error"]
@@ -35,7 +36,8 @@ class Refusal:
 
 
 def refuse(node: fx.Node, why: str = "") -> Refusal:
-    """The refusal of a node."""
+    """The refusal of a node; where nothing else is said of it, with why it cannot be translated at all, if it cannot."""
+    why = why or why_impossible(node)
     return Refusal(operator=describe_operator(node), source=source_of(node), why=why)
 
 

@@ -48,6 +48,7 @@ class LoweringRegistry:
 
     def __init__(self, lowerings: Iterable[Lowering]) -> None:
         self._by_name: dict[tuple[str, bool], Lowering] = {}
+        self._titles: dict[Lowering, str] = {}
         for lowering in lowerings:
             for name in lowering.names:
                 key = (name, lowering.is_complex)
@@ -84,6 +85,7 @@ class LoweringRegistry:
                 ]
                 for name in set(lowering.names) - set(taken):
                     extended._by_name[name, lowering.is_complex] = lowering
+                    extended._titles[lowering] = title
         return extended, tuple(problems)
 
     def preferring(self, lowerings: Iterable[Lowering]) -> LoweringRegistry:
@@ -109,9 +111,15 @@ class LoweringRegistry:
         found = (self._by_name.get((name, is_complex)) for name in names)
         return next((lowering for lowering in found if lowering is not None), None)
 
+    def brought_by(self, operator: str) -> str:
+        """How messages call the plug-in whose lowering an operator has; empty where it is edgeconv's or there is none."""
+        found = (self.find(operator, is_complex=flag) for flag in (False, True))
+        return next((self._titles[item] for item in found if item in self._titles), "")
+
     def _copy(self) -> LoweringRegistry:
         copy = LoweringRegistry(())
         copy._by_name.update(self._by_name)
+        copy._titles.update(self._titles)
         return copy
 
     def knows(self, operator: str) -> bool:

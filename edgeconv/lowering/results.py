@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from edgeconv.dims import is_static
-from edgeconv.errors import ConversionError
+from edgeconv.errors import ConversionError, counted
 from edgeconv.graph import GraphError, Tensor
 from edgeconv.graph.ops.spec import TensorType, shapes_agree
 from edgeconv.lowering.builder import dtype_of
@@ -72,7 +72,9 @@ def check_results(node: fx.Node, result: Value, expected: Sequence[TensorType]) 
     got = [value for value in values if value is not None]
     if len(got) != len(expected):
         given, wanted = len(got), len(expected)
-        raise GraphError(f"the lowering gave {given} of {wanted} results, which are to be a list")
+        raise GraphError(
+            f"the lowering gave {given} of {counted(wanted, 'result')}; several are to be a list"
+        )
     for value, kind in zip(got, expected, strict=True):
         for part in (value.real, value.imag) if isinstance(value, ComplexPair) else (value,):
             _check_tensor(node, part, kind)

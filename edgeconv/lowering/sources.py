@@ -12,8 +12,9 @@ from torch import fx
 
 import edgeconv
 from edgeconv.graph import Source
+from edgeconv.lowering.registry import LoweringRegistry
 
-__all__ = ["count_operators", "operator_nodes", "source_of"]
+__all__ = ["count_operators", "operator_nodes", "plugin_operators", "source_of"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 _OURS = (str(Path(edgeconv.__file__).parent), "edgeconv_converters")
@@ -45,6 +46,13 @@ def count_operators(nodes: Iterable[fx.Node]) -> list[str]:
         counts[str(node.target)] += 1
         lines.setdefault(str(node.target), source_of(node).line)
     return [f"{op} x{count}, first at {lines[op] or '?'}" for op, count in counts.most_common()]
+
+
+def plugin_operators(module: fx.GraphModule, registry: LoweringRegistry) -> dict[str, str]:
+    """The operators that plug-ins lower, in the order of the program, and how messages call the plug-in of each."""
+    operators = dict.fromkeys(str(node.target) for node in operator_nodes(module))
+    found = ((operator, registry.brought_by(operator)) for operator in operators)
+    return {operator: title for operator, title in found if title}
 
 
 def _module_path(node: fx.Node) -> str:

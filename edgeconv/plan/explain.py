@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from edgeconv.plan.plan import Plan, Rejected
+from edgeconv.errors import counted
+from edgeconv.plan.plan import Plan, Rejected, Search
 from edgeconv.plugin.job import Json
 
-__all__ = ["explain", "explain_text"]
+__all__ = ["explain", "explain_text", "ignored_via"]
 
 # What `Cost.fidelity` means, for people: a route's is the sum over its steps.
 _FIDELITIES = {0: "direct", 1: "through another tool"}
@@ -31,6 +32,22 @@ def explain_text(plans: Sequence[Plan], rejected: Sequence[Rejected]) -> str:
     return "\n".join(lines)
 
 
+def ignored_via(via: Sequence[str], searches: Mapping[str, Search]) -> list[str]:
+    """A line for each id of `--via` that does not lead to all formats: the routes to the others need not pass it.
+
+    Args:
+        via: What was asked for.
+        searches: What of it restricts the routes to each format: see `Planner.restrict`.
+    """
+    lines = []
+    for item in dict.fromkeys(via):
+        free = [goal for goal, search in searches.items() if item not in search.via]
+        if free:
+            names = ", ".join(f"'{goal}'" for goal in free)
+            lines.append(f"--via {item} says nothing of {names}: it does not lead there")
+    return lines
+
+
 def _route_data(plan: Plan) -> Json:
     cost: Json = {
         "fidelity": plan.cost.fidelity,
@@ -47,7 +64,7 @@ def _route_data(plan: Plan) -> Json:
 def _route_lines(rank: int, plan: Plan) -> tuple[str, str]:
     formats = [plan.source.format, *(spec.target for spec in plan.steps)]
     cost = plan.cost
-    steps = "1 step" if cost.hops == 1 else f"{cost.hops} steps"
+    steps = counted(cost.hops, "step")
     needs = f", packages of {cost.install_bytes / 2**20:.0f} MiB" if cost.install_bytes else ""
     facts = f"{_FIDELITIES.get(cost.fidelity, 'lossy')}, {steps}{needs}, about {cost.seconds:.1f} s"
     return f"{rank}. {' → '.join(formats)}", f"   by {', '.join(plan.route)} ({facts})"

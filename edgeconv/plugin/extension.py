@@ -15,13 +15,25 @@ from typing import cast
 
 from edgeconv.plugin.job import Job, Json
 
-__all__ = ["LOWERINGS", "ONNX_TRANSLATIONS", "Extension", "find_extensions", "load_extensions"]
+__all__ = [
+    "LOWERINGS",
+    "ONNX_TRANSLATIONS",
+    "PLUGIN_OPERATORS",
+    "Extension",
+    "find_extensions",
+    "load_extensions",
+]
 
 LOWERINGS = "edgeconv.lowerings"
 """Lowerings of operators: an entry point names a `Lowering`, several of them, or a module that holds some."""
 
 ONNX_TRANSLATIONS = "edgeconv.onnx_translations"
 """Translations to ONNX: an entry point names a mapping from operators to functions of onnxscript."""
+
+PLUGIN_OPERATORS = "plugin_operators"
+"""Under this the details of a converter's result tell which operators of the model plug-ins translated, and whose they are:
+where an artifact computes something else, these are what users must hear of.
+"""
 
 _OPTION = "extensions"
 _logger = logging.getLogger(__name__)

@@ -53,6 +53,7 @@ class RunFacts:
         plans: Routes by format, in the order they would be tried.
         rejected: Converters that no route could take.
         best: What decided between the artifacts of all routes, if anything.
+        earlier: Artifacts of earlier runs that lie where this run delivered none, by format.
         ended: When the run ended; now unless given.
     """
 
@@ -64,6 +65,7 @@ class RunFacts:
     plans: Mapping[str, tuple[Plan, ...]] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
     best: Criterion | None = None
+    earlier: Mapping[str, Path] = field(default_factory=dict)
     ended: datetime | None = None
 
 
@@ -89,7 +91,7 @@ def build_report(outcome: Outcome, facts: RunFacts) -> Report:
         steps=[_step(record) for record in outcome.steps],
         artifacts=list(_artifacts(outcome, facts)),
         versions=_versions(outcome.steps),
-        warnings=list(outcome.warnings),
+        warnings=[*outcome.warnings, *_earlier_warnings(facts.earlier)],
         seed=outcome.seed,
         seconds=outcome.seconds,
         peak_memory_bytes=outcome.peak_memory_bytes,
@@ -112,17 +114,23 @@ def _signature(signature: Signature) -> SignatureReport:
 
 
 def _goal(goal: GoalOutcome, facts: RunFacts) -> GoalReport:
-    rejected = goal.rejected_path
+    rejected, earlier = goal.rejected_path, facts.earlier.get(goal.format)
     return GoalReport(
         format=goal.format,
         plan=[_route(plan) for plan in facts.plans.get(goal.format, ())],
         attempts=[_attempt(attempt) for attempt in goal.attempts],
         is_delivered=goal.artifact is not None,
         rejected_path=_relative(rejected, facts.folder) if rejected else None,
+        earlier_path=_relative(earlier, facts.folder) if earlier else None,
         reproduction=_relative(goal.reproduction, facts.folder) if goal.reproduction else None,
         candidates=[_candidate(item) for item in goal.candidates],
         error=_error(goal.error),
     )
+
+
+def _earlier_warnings(earlier: Mapping[str, Path]) -> Iterable[str]:
+    for format_id, path in earlier.items():
+        yield f"'{path.name}' is of an earlier run: this one delivered no '{format_id}', and its report is not about that file"
 
 
 def _candidate(item: Candidate) -> CandidateReport:
@@ -132,6 +140,7 @@ def _candidate(item: Candidate) -> CandidateReport:
         latency_seconds=item.latency_seconds,
         error_over_tolerance=item.error if math.isfinite(item.error) else None,
         is_chosen=item.is_chosen,
+        reason=item.reason,
     )
 
 

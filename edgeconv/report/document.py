@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeconv.errors import InvalidInputError, OutputError
+from edgeconv.errors import InvalidInputError, OutputError, counted
 
 if TYPE_CHECKING:
     from edgeconv.report.model import Report
@@ -80,7 +80,7 @@ def read_report(path: Path) -> Report:
         problems = error.errors(include_url=False, include_input=False)
         raise InvalidInputError(
             f"'{path}' is no report of this version of edgeconv",
-            why=f"{len(problems)} things in it are not as they should be",
+            why=f"what does not fit in it: {counted(len(problems), 'field')}",
             hint="run the conversion again",
             details=[_describe(item["loc"], item["msg"]) for item in problems[:_SHOWN_PROBLEMS]],
         ) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edgeconv.errors import counted
+
 if TYPE_CHECKING:
     from edgeconv.report.model import ExecutionReport
 
@@ -93,7 +95,7 @@ def format_execution(execution: ExecutionReport) -> str:
     share = math.floor(execution.delegated_share * 1000) / 10  # 100 % is said of all alone
     left = ", ".join(f"{count} {op}" for op, count in execution.undelegated.items())
     texts = [
-        f"{execution.delegate} runs {share:g} % of {execution.operators} operators",
+        f"{execution.delegate} runs {share:g} % of {counted(execution.operators, 'operator')}",
         f"in {execution.partitions} parts" if execution.partitions > 1 else "",
         f"(not {left})" if left else "",
     ]

@@ -158,6 +158,9 @@ class CandidateReport(_Model):
         description="The largest error of any output over what it may be."
     )
     is_chosen: bool
+    reason: str = Field(
+        default="", description="Why it was chosen although another has a better figure."
+    )
 
 
 class RouteCostReport(_Model):
@@ -192,6 +195,10 @@ class GoalReport(_Model):
     attempts: list[AttemptReport] = Field(description="Routes that were tried, in order.")
     is_delivered: bool
     rejected_path: str | None = Field(description="Where an artifact that failed is kept.")
+    earlier_path: str | None = Field(
+        default=None,
+        description="An artifact of an earlier run that still lies where this run delivered none; nothing here is about it.",
+    )
     reproduction: str | None = Field(
         default=None,
         description="Folder with the smallest part of the model that fails, and a script for a bug report.",

@@ -12,6 +12,7 @@ from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from edgeconv.errors import counted
 from edgeconv.formats import FORMATS
 from edgeconv.report.figures import (
     format_count,
@@ -150,9 +151,9 @@ def _headline(report: Report) -> Headline:
     delivered = sum(goal.is_delivered for goal in report.goals)
     asked = len(report.goals)
     if delivered == asked:
-        noun = "format" if asked == 1 else "formats"
-        return Headline(tone="good", text=f"{asked} of {asked} {noun} delivered and verified")
-    text = f"{delivered} of {asked} formats delivered, status {report.exit_status}"
+        text = f"{asked} of {counted(asked, 'format')} delivered and verified"
+        return Headline(tone="good", text=text)
+    text = f"{delivered} of {counted(asked, 'format')} delivered, status {report.exit_status}"
     return Headline(tone="mixed" if delivered else "bad", text=text)
 
 

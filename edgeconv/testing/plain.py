@@ -18,7 +18,7 @@ from typing import cast
 from edgeconv.artifact import digest_path
 from edgeconv.errors import CaptureError, InvalidInputError, UnsupportedOperatorsError
 from edgeconv.execute.verification import Verifier
-from edgeconv.plugin import ConverterSpec, Cost, Job, JobResult, Json
+from edgeconv.plugin import PLUGIN_OPERATORS, ConverterSpec, Cost, Job, JobResult, Json
 from edgeconv.validation.verdict import Verdict
 
 __all__ = [
@@ -97,7 +97,7 @@ def lower(request: dict[str, Json], context: MutableMapping[str, object]) -> dic
 
 
 def copy(request: dict[str, Json], _context: MutableMapping[str, object]) -> dict[str, Json]:
-    """Copy the source; the option `damage` changes its first line, `seconds` is slept."""
+    """Copy the source; the option `damage` changes its first line, `seconds` is slept, `plugin_operators` are told."""
     job = Job.from_json(request)
     time.sleep(float(str(job.options.get("seconds", 0))))
     source = job.inputs["source"]
@@ -112,7 +112,8 @@ def copy(request: dict[str, Json], _context: MutableMapping[str, object]) -> dic
         target /= "saved_model.pb"
     facts = json.dumps({**job.metadata, **job.options}, sort_keys=True)
     target.write_text(f"{text}\n{facts}")
-    return JobResult(output=job.output, versions={"plain": "1"}).to_json()
+    details = {PLUGIN_OPERATORS: job.options.get("plugin_operators")}
+    return JobResult(output=job.output, versions={"plain": "1"}, details=details).to_json()
 
 
 def trace(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edgeconv.errors import counted
 from edgeconv.signature import DType
 from edgeconv.validation.tolerance import float_tolerance, share_tolerance
 from edgeconv.validation.verdict import OutputMetrics
@@ -168,7 +169,7 @@ class OutputComparison:
     def _judge_exact(self) -> str:
         if self._mismatches <= share_tolerance(self.noise_floor) * self._count:
             return ""
-        return f"differs in {self._mismatches} of {self._count} values"
+        return f"differs in {self._mismatches} of {counted(self._count, 'value')}"
 
     def _snr_db(self) -> float | None:
         if not (0 < self._noise < math.inf and 0 < self._signal < math.inf):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeconv.dims import DimExpr, Size, evaluate
@@ -20,7 +20,10 @@ class Observed:
 
 
 def infer_shape(
-    name: str, index: int, runs: Sequence[Observed], lines: Sequence[str] = ()
+    name: str,
+    index: int,
+    runs: Sequence[Observed],
+    find_lines: Callable[[], Sequence[str]] = tuple,
 ) -> tuple[Size, ...]:
     """The shape of the output at `index` of every run, each size a constant or `a*dim + b`.
 
@@ -28,12 +31,12 @@ def infer_shape(
         name: The output's, for messages.
         index: Where it stands in `runs`.
         runs: At several sizes of the dims, and at each of them with several values of the inputs.
-        lines: Of the model, for messages.
+        find_lines: Gives the lines of the model that make shapes of values; called only to refuse it.
 
     Raises:
         CaptureError: The shape depends on the values of the inputs, or its sizes follow no such rule.
     """
-    _check_values_alone(name, [(run.sizes, run.shapes[index]) for run in runs], lines)
+    _check_values_alone(name, [(run.sizes, run.shapes[index]) for run in runs], find_lines)
     rank = len(runs[0].shapes[index])
     return tuple(
         _infer_size(name, [(run.sizes, run.shapes[index][axis]) for run in runs])
@@ -42,7 +45,9 @@ def infer_shape(
 
 
 def _check_values_alone(
-    name: str, runs: Iterable[tuple[Mapping[str, int], tuple[int, ...]]], lines: Sequence[str]
+    name: str,
+    runs: Iterable[tuple[Mapping[str, int], tuple[int, ...]]],
+    find_lines: Callable[[], Sequence[str]],
 ) -> None:
     """Refuse an output that has several shapes where only the values of the inputs differed, or several ranks."""
     seen: dict[tuple[tuple[str, int], ...], tuple[int, ...]] = {}
@@ -54,7 +59,7 @@ def _check_values_alone(
                 why="it depends on the values of the inputs: inputs of the same shapes give "
                 f"{list(first)} and {list(shape)}",
                 hint="return tensors whose shapes follow from the shapes of the inputs, e.g. top-k and a count",
-                details=lines,
+                details=find_lines(),
             )
     ranks = {len(shape) for shape in seen.values()}
     if len(ranks) > 1:
@@ -62,7 +67,7 @@ def _check_values_alone(
             f"the shape of output '{name}' cannot be told",
             why=f"it has {' or '.join(map(str, sorted(ranks)))} axes, depending on the sizes of the inputs",
             hint="make fewer dims dynamic",
-            details=lines,
+            details=find_lines(),
         )
 
 

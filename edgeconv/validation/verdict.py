@@ -89,7 +89,7 @@ class Verdict:
         if worst is None:
             return "passed"
         floor = "" if worst.error_over_floor is None else f", {worst.error_over_floor:.1f} x floor"
-        return f"passed: relative error {worst.relative_error:.1e}{floor}"
+        return f"passed: max abs error {worst.max_abs_error:.1e}{floor}"
 
     def to_json(self) -> dict[str, Json]:
         """The verdict as JSON data."""

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("expecttest")
 
+from benchmarks.opinfo.__main__ import choose_units
 from benchmarks.opinfo.compare import find_difference
 from benchmarks.opinfo.exceptions import Exemption, Witness, find_exemption, read_exemptions
 from benchmarks.opinfo.formats import FORMATS
@@ -99,6 +100,14 @@ def test_an_exception_that_nothing_needs_is_told(tmp_path: Path) -> None:
     results = {(operator, "float32"): Result(count=1, rows=[passed])}
     text = write_results(results, tmp_path, samples=1)
     assert f"- the exception of {operator} is not needed" in text
+
+
+def test_a_name_that_no_operator_has_is_an_error() -> None:
+    units: list[Unit] = [("add", "float32"), ("addmm", "float32"), ("cdist", "float32")]
+    assert choose_units(units, []) == units
+    assert choose_units(units, ["add"]) == units[:2]
+    with pytest.raises(ValueError, match=r"no operator of OpInfo begins with 'cdst'.*cdist"):
+        choose_units(units, ["add", "cdst"])
 
 
 def test_the_comparison_has_teeth() -> None:

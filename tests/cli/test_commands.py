@@ -49,6 +49,17 @@ def test_plan_explains_what_is_out(edgeconv: CommandLine, model: str) -> None:
 
 
 @pytest.mark.usefixtures("plain")
+def test_plan_says_which_formats_an_id_does_not_lead_to(edgeconv: CommandLine, model: str) -> None:
+    said = edgeconv("plan", model, "--to", "onnx,tflite", "--via", "plain-tflite-direct")
+    told = "--via plain-tflite-direct says nothing of 'onnx': it does not lead there"
+    assert said.status == 0
+    assert f"warning: {told}" in said.err
+    words = ("plan", model, "--to", "tflite", "--via", "plain-tflite-direct")
+    assert "warning" not in edgeconv(*words).err
+    assert edgeconv(*words, "--json").data["ignored"] == []
+
+
+@pytest.mark.usefixtures("plain")
 def test_plan_without_a_route_ends_with_3(edgeconv: CommandLine, model: str) -> None:
     said = edgeconv(
         "plan", model, "--to", "onnx,tflite", "--avoid", "edge-graph,plain-tflite-direct"
@@ -185,7 +196,7 @@ def test_plugins_tells_what_each_does_and_who_brought_it(edgeconv: CommandLine) 
 
 @pytest.mark.usefixtures("plain")
 def test_plan_says_that_nothing_is_out(edgeconv: CommandLine, model: str) -> None:
-    assert "out: none" in edgeconv("plan", model, "--to", "tflite", "--explain").out
+    assert "no converter is out" in edgeconv("plan", model, "--to", "tflite", "--explain").out
 
 
 def test_pruning_needs_a_limit(edgeconv: CommandLine) -> None:

@@ -40,6 +40,12 @@ def branches():
             return x * 2 if x.sum() > 0 else x - 1
     return Branches(), (torch.rand(2, 3),)
 
+def factored():
+    class Factored(nn.Module):
+        def forward(self, x):
+            return torch.linalg.ldl_factor_ex(x).LD * 2
+    return Factored(), (torch.eye(3),)
+
 def broken():
     raise RuntimeError("no weights today")
 """
@@ -222,6 +228,20 @@ def test_a_model_that_cannot_be_lowered_is_inspected_as_far_as_it_goes(
     assert signature["inputs"][0]["name"] == "x"
 
 
+@pytest.mark.usefixtures("warm")
+def test_what_keeps_a_model_from_being_lowered_is_marked_among_its_operators(
+    edgeconv: CommandLine, net: Path
+) -> None:
+    said = edgeconv("inspect", f"{net}:factored", "-q")
+    assert said.status == 5
+    rows = {line.split()[0]: line for line in said.out.splitlines() if line.startswith("aten.")}
+    assert rows["aten.linalg_ldl_factor_ex.default"].endswith("1   not supported")
+    assert rows["aten.mul.Tensor"].endswith("1")
+    assert "x:float32[3,3]" in said.out
+    data = edgeconv("inspect", f"{net}:factored", "-q", "--json").data
+    assert data["unsupported"] == ["aten.linalg_ldl_factor_ex.default"]
+
+
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with net.py, and its model in four formats under `out`."""
@@ -268,3 +288,8 @@ def test_an_artifact_of_another_model_is_told_each_reason_once(
     assert sum("not run" in text for text in problems) == 1
     outputs = cast("list[dict[str, object]]", said.data["outputs"])
     assert [(o["passed"], o["reason"]) for o in outputs] == [(False, "was never compared")]
+    told = edgeconv("validate", artifact, "--reference", other)
+    assert "cosine" not in told.out  # no table of figures that nothing was measured for
+    assert "nothing was compared" in told.out
+    assert f"error: '{artifact}' cannot be compared with '{other}'" in told.err
+    assert "made from another model" in told.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from edgeconv.errors import InvalidInputError, UnsafeInputError, UsageError
 from edgeconv.plugin import Job, Json
 from edgeconv.plugin.live import find_live
+from edgeconv.signature import Dim
 from edgeconv.source import parse_inputs, parse_model
 from edgeconv.validation.reference import read_reference
 from edgeconv_converters.torch_export.build import build_source
@@ -25,6 +27,7 @@ from edgeconv_converters.torch_export.flatten import (
     flatten_outputs,
     make_flat_module,
 )
+from edgeconv_converters.torch_export.refusals import explain_violation
 from edgeconv_converters.torch_export.weights import load_weights, read_weights
 from edgeconv_converters.torch_export.worker import capture
 
@@ -118,6 +121,23 @@ def test_control_flow_is_an_export_error_with_its_line(factory: Path, tmp_path: 
     error = cast("dict[str, Json]", details["export_error"])
     assert error["code"] == "capture"
     assert "net.py" in str(error["details"])
+
+
+def test_a_constant_size_is_told_with_the_lines_of_its_own_dim() -> None:
+    error = ValueError(
+        "Constraints violated (L['x'].size()[1])!\n  - You marked L['x'].size()[1] as dynamic but your code specialized it "
+        "to be a constant (8). If you're using mark_dynamic, either remove it"
+    )
+    asked: list[str] = []
+
+    def lines(names: Sequence[str]) -> list[str]:
+        asked.extend(names)
+        return ["net.py:7: x.reshape(8)"]
+
+    dims = (Dim(name="N", example=2, min=1), Dim(name="W", example=8, min=1))
+    refusal = explain_violation(error, dims, lines, {("x", 0): "N", ("x", 1): "W"})
+    assert asked == ["W"]
+    assert str(refusal).startswith("dim 'W' cannot be dynamic")
 
 
 @pytest.mark.parametrize(

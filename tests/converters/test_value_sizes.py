@@ -79,6 +79,21 @@ def test_a_shape_that_values_decide_is_refused_with_its_line(
     assert [line for line in caught.value.details if Path(__file__).name in line], str(caught.value)
 
 
+class _TwoProblems(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:  # what the export ends at
+            x = x + 1
+        x = x[torch.tensor([2, 0, 1, 3])]  # positions: the size is known
+        return x[x > 0.5]  # what gives the output its size
+
+
+def test_the_line_is_that_of_the_problem_that_is_told() -> None:
+    with pytest.raises(CaptureError, match="the shape of output 'output'") as caught:
+        ec.capture(_TwoProblems(), (torch.linspace(-1, 1, 4),))
+    (line,) = caught.value.details
+    assert "return x[x > 0.5]" in line
+
+
 def test_a_model_that_runs_on_its_example_alone_is_refused() -> None:
     example = torch.linspace(-1, 1, 12)
 

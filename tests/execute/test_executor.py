@@ -135,6 +135,16 @@ def test_a_tool_that_kills_the_process_each_time_is_given_up(desk: Desk) -> None
     assert outcome.exit_status == 5
 
 
+def test_wrong_numbers_name_the_operators_that_plugins_translate(desk: Desk) -> None:
+    brought = {"plugin_operators": {"acme.swish.default": "'acme' of 'acme-edge'"}}
+    options = {"plain-lowering": brought, "plain-tflite": DAMAGE, "plain-tflite-direct": DAMAGE}
+    outcome = desk.convert("tflite", converter_options=options)
+    ours, direct = (item.reason for item in goal(outcome, "tflite").attempts)
+    assert "'acme.swish.default' (plug-in 'acme' of 'acme-edge')" in ours
+    assert "acme" not in direct  # no plug-in had a hand in it
+    assert "acme.swish.default" in str(goal(outcome, "tflite").error)
+
+
 def test_a_wrong_artifact_is_rejected_and_the_next_route_delivers(desk: Desk) -> None:
     outcome = desk.convert("tflite", converter_options={"plain-tflite": DAMAGE})
     item = goal(outcome, "tflite")

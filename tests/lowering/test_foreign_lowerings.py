@@ -16,6 +16,7 @@ from edgeconv.graph import Tensor as GraphTensor
 from edgeconv.lowering.extend import LoweringBuilder
 from edgeconv.lowering.program import lower_program
 from edgeconv.lowering.registry import Lowering, LoweringRegistry, lower
+from edgeconv.lowering.sources import plugin_operators
 from edgeconv.signature import DType, Signature, TensorSpec
 
 pytestmark = [pytest.mark.integration]
@@ -66,6 +67,16 @@ def test_a_slip_is_told_with_the_line_of_the_lowering() -> None:
     assert caught.value.details[0] == f"{__name__}, line {start + offset}"
     assert __name__ in caught.value.hint
     assert "edgeconv" not in caught.value.hint
+
+
+def test_what_a_program_owes_to_plugins_is_known() -> None:
+    program = torch.export.export(Extremes(), (torch.eye(3),), strict=False)
+    extended, _ = LoweringRegistry(()).extended([("'acme'", as_tuple), ("'other'", misspelled)])
+    assert plugin_operators(program.graph_module, extended) == {"aten.aminmax.default": "'acme'"}
+    own = LoweringRegistry([as_tuple])
+    assert plugin_operators(program.graph_module, own) == {}
+    kept, _ = own.extended([("'acme'", misspelled)])  # an operator that has a lowering keeps it
+    assert plugin_operators(program.graph_module, kept) == {}
 
 
 def test_missing_results_are_counted() -> None:

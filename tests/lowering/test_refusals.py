@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
 from edgeconv.errors import UnsupportedOperatorsError
+from edgeconv.lowering.impossible import REASONS
 from edgeconv.lowering.program import lower_program
 from edgeconv.signature import DType, Signature, TensorSpec
 
@@ -65,7 +66,9 @@ def test_all_operators_are_listed_as_the_user_called_them() -> None:
         "aten.hash_tensor.default x1",
     }
     (factor,) = [line for line in error.details if "ldl_factor" in line]
-    assert factor.endswith(_line_of(Several, "linalg.ldl_factor"))
+    assert f"{_line_of(Several, 'linalg.ldl_factor')}: LAPACK's factorization" in factor
+    (eigen,) = [line for line in error.details if "linalg_eig" in line]
+    assert eigen.endswith(REASONS["eigenvalues"])
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_all_operators_are_listed_as_the_user_called_them() -> None:
     [
         (Masked, "x[x > 0]", "is not known before the model runs"),
         (RandomSlopes, "functional.rrelu", "random slopes"),
-        (Random, "rand_like", ""),
+        (Random, "rand_like", "no runtime draws what PyTorch draws"),
     ],
 )
 def test_a_refusal_says_where_and_why(module: type[nn.Module], text: str, why: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgeconv.artifact import Artifact
 from edgeconv.errors import MissingDependencyError, NoRouteError, UsageError
 from edgeconv.plan import Planner, Rejected, Search, explain, explain_text
+from edgeconv.plan.explain import ignored_via
 from edgeconv.plugin import ConverterSpec, Cost, EnvironmentSpec, Rejection
 from edgeconv.signature import Signature
 
@@ -219,6 +220,9 @@ def test_via_speaks_of_the_goals_it_can_lead_to() -> None:
     found = planner.restrict("torch", ["tflite", "onnx"], Search(via=("litert",), avoid=("tf",)))
     assert found["tflite"] == Search(via=("litert",), avoid=("tf",))
     assert found["onnx"] == Search(avoid=("tf",))
+    told = "--via litert says nothing of 'onnx': it does not lead there"
+    assert ignored_via(["litert", "litert"], found) == [told]
+    assert ignored_via(["litert"], {"tflite": found["tflite"]}) == []
     with pytest.raises(UsageError, match="no route passes 'tf'"):
         planner.restrict("torch", ["onnx"], Search(via=("tf",)))
 

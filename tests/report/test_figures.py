@@ -67,6 +67,8 @@ def test_an_execution_names_what_is_left() -> None:
         update={"delegated_share": 1.0, "partitions": 1, "undelegated": {}}
     )
     assert format_execution(whole).startswith("XNNPACK runs 100 % of 1000 operators; ")
+    one = whole.model_copy(update={"operators": 1})
+    assert format_execution(one).startswith("XNNPACK runs 100 % of 1 operator; ")
 
 
 def test_strict_json_has_no_infinity() -> None:

@@ -111,7 +111,7 @@ def test_a_capture_that_failed_gives_a_page(outcome: Outcome, facts: RunFacts) -
     goal = GoalOutcome(format="onnx", attempts=(), error=error)
     failed = replace(outcome, goals=(goal,), signature=None, steps=(), warnings=())
     text = _read(failed, facts).text
-    assert "0 of 1 formats delivered, status 5" in text
+    assert "0 of 1 format delivered, status 5" in text
     assert "net.py:7: if x.sum() > 0:" in text
     assert "No route was tried" in text
 

@@ -11,8 +11,9 @@ from edgeconv.errors import CaptureError
 from edgeconv.graph.file import write_graph
 from edgeconv.lowering.families import built_in_registry
 from edgeconv.lowering.program import lower_program
+from edgeconv.lowering.sources import plugin_operators
 from edgeconv.passes import run_passes
-from edgeconv.plugin import Job, JobResult, Json, load_extensions
+from edgeconv.plugin import PLUGIN_OPERATORS, Job, JobResult, Json, load_extensions
 from edgeconv.plugin.live import read_program
 
 __all__ = ["convert"]
@@ -43,6 +44,7 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
         "operators": dict(Counter(node.op for node in graph.nodes).most_common()),
         "transposes": sum(node.op == "TRANSPOSE" for node in graph.nodes),
         "passes": dict(changes),
+        PLUGIN_OPERATORS: dict(plugin_operators(program.graph_module, registry)),
     }
     return JobResult(
         output=job.output,

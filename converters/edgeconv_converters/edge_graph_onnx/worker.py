@@ -16,13 +16,14 @@ from edgeconv.formats.onnx_file import DATA_FILE_NOTE, write_onnx
 from edgeconv.graph import Graph
 from edgeconv.lowering.channels_first import channels_first_registry
 from edgeconv.lowering.program import lower_program
+from edgeconv.lowering.sources import plugin_operators
 from edgeconv.passes.activations import join_activations
 from edgeconv.passes.batch_norm import join_batch_norms
 from edgeconv.passes.cleanup import clean_graph
 from edgeconv.passes.fold import fold_affine
 from edgeconv.passes.legalize import legalize
 from edgeconv.passes.pipeline import Pass, run_passes
-from edgeconv.plugin import Job, JobResult, Json, load_extensions
+from edgeconv.plugin import PLUGIN_OPERATORS, Job, JobResult, Json, load_extensions
 from edgeconv.plugin.live import read_program
 from edgeconv_converters.edge_graph_onnx.kernels import ONNX
 from edgeconv_converters.edge_graph_onnx.writer import build_model
@@ -60,7 +61,12 @@ def convert(request: dict[str, Json], context: MutableMapping[str, object]) -> d
     program = read_program(context, job.inputs["source"])
     graph = lower_program(program, job.signature, name=job.name, registry=registry)
     result = write_graph_as_onnx(graph, job)
-    return replace(result, warnings=(*warnings, *refused, *result.warnings)).to_json()
+    brought: dict[str, Json] = dict(plugin_operators(program.graph_module, registry))
+    return replace(
+        result,
+        warnings=(*warnings, *refused, *result.warnings),
+        details={**result.details, PLUGIN_OPERATORS: brought},
+    ).to_json()
 
 
 def write_graph_as_onnx(graph: Graph, job: Job) -> JobResult:

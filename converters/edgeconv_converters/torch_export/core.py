@@ -25,6 +25,7 @@ from edgeconv.signature import Layout, Signature
 from edgeconv.validation.samples import check_names
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
+from edgeconv_converters.torch_export.evaluate import run
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
 from edgeconv_converters.torch_export.export import Exported
 from edgeconv_converters.torch_export.flatten import (
@@ -48,6 +49,7 @@ from edgeconv_converters.torch_export.script_call import describe_call
 from edgeconv_converters.torch_export.threads import spare_core
 from edgeconv_converters.torch_export.trial import Trial
 from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
+from edgeconv_converters.torch_export.value_reads import read_lines
 
 __all__ = [
     "PROGRAM_NAME",
@@ -266,8 +268,14 @@ def _describe(exported: Exported, trial: Trial) -> Signature:
         return describe_program(exported.program, trial.signature, trial.output_names)
     example = trial.ran[0].outputs
     runs = [ran.observed for ran in trial.ran]
-    lines = exported.error.details if exported.error is not None else ()
-    return describe_runs(trial.signature, trial.output_names, example, runs, lines)
+
+    def find_lines() -> Sequence[str]:
+        # The export ended at the first thing it could not do, which may be another than what is told here.
+        ended = exported.error.details if exported.error is not None else ()
+        found = read_lines(lambda: run(trial.module, trial.ran[0].inputs, trial.seed))
+        return found or [f"the export ended at {line}" for line in ended]
+
+    return describe_runs(trial.signature, trial.output_names, example, runs, find_lines)
 
 
 def save_program(

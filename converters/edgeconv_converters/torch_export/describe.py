@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -58,7 +58,7 @@ def describe_runs(
     output_names: Sequence[str],
     example: Sequence[Tensor],
     runs: Sequence[Observed],
-    lines: Sequence[str] = (),
+    find_lines: Callable[[], Sequence[str]] = tuple,
 ) -> Signature:
     """Add the outputs, their shapes inferred from runs at several sizes, where there is no program to ask.
 
@@ -67,13 +67,17 @@ def describe_runs(
         output_names: In order.
         example: The outputs of one run.
         runs: Sizes in, shapes out, of all runs.
-        lines: Of the model, which kept it from being exported.
+        find_lines: Gives the lines of the model that make shapes of values; called only to refuse it.
 
     Raises:
         CaptureError: The shape of an output depends on values, or its sizes follow no simple rule.
     """
     outputs = tuple(
-        TensorSpec(name=name, dtype=dtype_of(tensor), shape=infer_shape(name, index, runs, lines))
+        TensorSpec(
+            name=name,
+            dtype=dtype_of(tensor),
+            shape=infer_shape(name, index, runs, find_lines),
+        )
         for index, (name, tensor) in enumerate(zip(output_names, example, strict=True))
     )
     return Signature(inputs=inputs.inputs, outputs=outputs, dims=inputs.dims)

@@ -65,6 +65,16 @@ class ExportRequest:
     bounded: frozenset[str]
     is_script: bool = False
 
+    def axes(self) -> dict[tuple[str, int], str]:
+        """The dim that stands on an axis of an input, by input name and axis."""
+        return {
+            (name, axis): str(symbol)
+            for name, shape in zip(self.names, self.shapes, strict=True)
+            for axis, size in enumerate(shape)
+            if not isinstance(size, int)
+            for symbol in symbols(size)
+        }
+
     def signature(self) -> Signature:
         """The inputs alone, as a signature."""
         specs = tuple(
@@ -161,7 +171,7 @@ def _retry(
 ) -> ExportedProgram | CaptureError:
     """Try what may still work after the first refusal, else say in the user's words what it was."""
     lines = partial(_size_lines, request, examples)
-    if problem := explain_violation(first, request.dims, lines):
+    if problem := explain_violation(first, request.dims, lines, request.axes()):
         raise problem from first
     try:
         if is_violation(first):
@@ -170,7 +180,7 @@ def _retry(
             return _export(request, examples, _named_dims(request), strict=True)
     except Exception as second:
         _LOG.info("the second try failed as well: %s", second)
-        if problem := explain_violation(second, request.dims, lines):
+        if problem := explain_violation(second, request.dims, lines, request.axes()):
             raise problem from second
     return explain_refusal(first)
 
@@ -179,14 +189,9 @@ def _size_lines(
     request: ExportRequest, examples: tuple[Tensor, ...], dims: Sequence[str]
 ) -> list[str]:
     """The lines of the model that assume something about the sizes of some dims."""
-    axes = {
-        (name, axis): str(symbol)
-        for name, shape in zip(request.names, request.shapes, strict=True)
-        for axis, size in enumerate(shape)
-        if not isinstance(size, int)
-        for symbol in symbols(size)
-    }
-    return find_size_lines(lambda: _export(request, examples, _inferred_dims(request)), axes, dims)
+    return find_size_lines(
+        lambda: _export(request, examples, _inferred_dims(request)), request.axes(), dims
+    )
 
 
 def _may_help_strict(error: Exception) -> bool:

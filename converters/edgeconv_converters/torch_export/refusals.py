@@ -6,7 +6,7 @@ import os
 import re
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +29,7 @@ __all__ = [
     "named_frames",
     "range_refusal",
     "script_refusal",
+    "stack_frames",
     "torch_dim_name",
     "user_lines",
 ]
@@ -61,7 +62,10 @@ def is_violation(error: BaseException) -> bool:
 
 
 def explain_violation(
-    error: BaseException, dims: Sequence[Dim], lines: SizeLines
+    error: BaseException,
+    dims: Sequence[Dim],
+    lines: SizeLines,
+    axes: Mapping[tuple[str, int], str],
 ) -> CaptureError | None:
     """The refusal of a dynamic dim that no narrower range can help; None if a range may.
 
@@ -69,6 +73,7 @@ def explain_violation(
         error: What torch.export raised.
         dims: The dynamic dims.
         lines: Tells the lines of the model that fix the sizes of some dims.
+        axes: The dim that stands on an axis of an input, by input name and axis.
     """
     if not is_violation(error):
         return None
@@ -86,8 +91,16 @@ def explain_violation(
     ):
         return equality_refusal(equal[1], equal[2], lines([equal[1], equal[2]]))
     if constant := re.search(r"marked (.*?) as dynamic but .* a constant \((\d+)\)", text):
-        return constant_refusal(_tidy(constant[1]), int(constant[2]), lines([d.name for d in dims]))
+        known = _dim_on(constant[1], axes)  # of other dims the lines tell other things
+        asked = [known] if known else [dim.name for dim in dims]
+        return constant_refusal(known or _tidy(constant[1]), int(constant[2]), lines(asked))
     return None
+
+
+def _dim_on(source: str, axes: Mapping[tuple[str, int], str]) -> str:
+    """The dim on the axis that PyTorch calls `L['image'].size()[0]`; empty if it is no axis of an input."""
+    place = re.search(r"L\['(\w+)'\]\.size\(\)\[(\d+)\]", source)
+    return axes.get((place[1], int(place[2])), "") if place else ""
 
 
 def constant_refusal(name: str, size: int, lines: Sequence[str]) -> CaptureError:
@@ -208,6 +221,12 @@ def _frames(error: BaseException) -> Iterator[Frame]:
     # PyTorch names the line in the message where the traceback no longer reaches it.
     yield from named_frames(str(error))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        yield frame.filename, frame.lineno or 0, frame.line or ""
+
+
+def stack_frames() -> Iterator[Frame]:
+    """The frames of the caller and of whoever called it, innermost first."""
+    for frame in reversed(traceback.extract_stack()):
         yield frame.filename, frame.lineno or 0, frame.line or ""
 
 

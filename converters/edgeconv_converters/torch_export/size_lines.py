@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from edgeconv_converters.torch_export.refusals import Frame, model_lines
+from edgeconv_converters.torch_export.refusals import model_lines, stack_frames
 
 __all__ = ["find_size_lines"]
 
@@ -83,14 +82,9 @@ class _SizeLog(logging.Handler):
                 pass
 
     def _note(self, expression: str) -> None:
-        lines = model_lines(_stack())
+        lines = model_lines(stack_frames())
         if lines:
             self.assumed.append((expression, lines[0]))
-
-
-def _stack() -> Iterator[Frame]:
-    for frame in reversed(traceback.extract_stack()):
-        yield frame.filename, frame.lineno or 0, frame.line or ""
 
 
 def _place(source: str) -> tuple[str, int] | None:

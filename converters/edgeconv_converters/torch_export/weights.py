@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from edgeconv.errors import InvalidInputError, MissingDependencyError, UnsafeInputError
+from edgeconv.errors import InvalidInputError, MissingDependencyError, UnsafeInputError, counted
 from edgeconv.formats.foreign import HEAD_BYTES, recognize_file
 from edgeconv.formats.pickles import find_foreign_imports
 from edgeconv.formats.torch_archive import check_archive
@@ -132,7 +132,7 @@ def _refuse_imports(path: Path, *, is_archive: bool) -> None:
     if imports:
         raise UnsafeInputError(
             f"weights '{path}' would run code when read",
-            why=f"the pickle imports {len(imports)} names that weights do not need",
+            why=f"the pickle imports {counted(len(imports), 'name')} that weights do not need",
             details=imports[:_MAX_SHOWN],
             hint=_HINT,
         )
@@ -229,7 +229,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -
         counts = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
         raise InvalidInputError(
             f"weights '{path}' do not fit the model",
-            why=", ".join(f"{_keys(len(lines))} {what}" for what, lines in counts.items() if lines),
+            why=", ".join(
+                f"{counted(len(lines), 'key')} {what}" for what, lines in counts.items() if lines
+            ),
             details=[
                 *_shown("missing", missing),
                 *_shown("unexpected", unexpected),
@@ -245,10 +247,6 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -
             why=f"{type(error).__name__}: {str(error).strip()}",
             hint="load them in Python to see the whole traceback",
         ) from error
-
-
-def _keys(count: int) -> str:
-    return "1 key" if count == 1 else f"{count} keys"
 
 
 def _misfit_hint(own: list[str], given: list[str]) -> str:

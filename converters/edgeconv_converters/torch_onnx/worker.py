@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from edgeconv.formats.onnx_file import (
 )
 from edgeconv.lowering.private import without_private_operators
 from edgeconv.lowering.retracing import keep_recurrent_operators
-from edgeconv.plugin import Job, JobResult, Json
+from edgeconv.plugin import PLUGIN_OPERATORS, Job, JobResult, Json
 from edgeconv.plugin.live import LiveCapture, find_live, fresh_examples, read_program
 from edgeconv.plugin.tracing import trace_live
 from edgeconv.signature import DType, Signature
@@ -52,7 +53,7 @@ def convert_program(
     from edgeconv_converters.torch_onnx import elementwise
 
     job = Job.from_json(request)
-    added, problems = read_translations(job)
+    added = read_translations(job)
     program = without_private_operators(read_program(context, job.inputs["source"]))
     with _quiet(), keep_recurrent_operators():
         try:
@@ -62,14 +63,21 @@ def convert_program(
                 opset_version=_OPSET,
                 verbose=False,
                 optimize=True,
-                custom_translation_table={**added, **elementwise.TRANSLATIONS},
+                custom_translation_table={**added.translations, **elementwise.TRANSLATIONS},
             )
         except Exception as error:
-            refusal = unsupported(program, error, _OPSET, added) or _failure("torch.onnx", error)
+            refusal = unsupported(program, error, _OPSET, added.translations) or _failure(
+                "torch.onnx", error
+            )
             raise refusal from error
     if exported is None:
         raise StepError("torch.onnx gave no model")
-    return _finish(*take_weights(exported.model), job, problems)
+    result = _finish(*take_weights(exported.model), job)
+    return replace(
+        result,
+        warnings=(*added.problems, *result.warnings),
+        details={**result.details, PLUGIN_OPERATORS: {**added.operators_of(program.graph_module)}},
+    ).to_json()
 
 
 def convert_module(
@@ -109,7 +117,7 @@ def convert_module(
     model, weights = read_onnx(raw)
     raw.unlink()  # it stays mapped as long as its weights are needed
     _add_unused_inputs(model, signature)
-    return _finish(model, weights, job)
+    return _finish(model, weights, job).to_json()
 
 
 def _add_unused_inputs(model: Any, signature: Signature) -> None:  # noqa: ANN401 - a protocol buffer
@@ -192,8 +200,7 @@ def _finish(
     model: Any,  # noqa: ANN401 - a protocol buffer
     weights: Sequence[Weight | None],
     job: Job,
-    warnings: Sequence[str] = (),
-) -> dict[str, Json]:
+) -> JobResult:
     if job.signature is not None:
         rename_values(model, job.signature)
         put_record(model, job.signature, job.metadata)
@@ -212,8 +219,8 @@ def _finish(
         output=job.output,
         versions=_versions(),
         details=details,
-        warnings=(*warnings, *((DATA_FILE_NOTE,) if has_data_file else ())),
-    ).to_json()
+        warnings=(DATA_FILE_NOTE,) if has_data_file else (),
+    )
 
 
 def _strip_source_paths(model: Any) -> None:  # noqa: ANN401 - a protocol buffer
