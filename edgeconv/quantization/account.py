@@ -27,6 +27,8 @@ from edgeconv.signature import DType
 
 __all__ = ["Account", "give_account", "mark_pareto"]
 
+_SLOWER = 1.05  # less is noise
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -57,7 +59,11 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         file = model.quantize(replace(candidate.plan, io=request.io), path)
     layers, problems = _layers(request, result, path, file)
     warnings = [*result.warnings, *attempt.prepared.notes, *file.warnings, *problems]
-    if float_seconds and candidate.latency_seconds and candidate.latency_seconds > float_seconds:
+    if (
+        float_seconds
+        and candidate.latency_seconds
+        and candidate.latency_seconds > _SLOWER * float_seconds
+    ):
         ratio = candidate.latency_seconds / float_seconds
         warnings.append(
             f"slower than the float model on this machine: {ratio:.2f} times its latency"
