@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,7 +126,8 @@ class Workbench:
         score = budget.evaluation.measure(
             budget.metric, self.run(candidate.path, budget.evaluation)
         )
-        drop = budget.metric.drop(budget.before, score)
+        # NaN is as bad as can be, and no reason to give up the other candidates.
+        drop = budget.metric.drop(budget.before, score) if math.isfinite(score) else math.inf
         is_within = budget.max_drop is None or drop <= budget.max_drop + 1e-12
         return self._renew(
             candidate, replace(candidate, score=score, drop=drop, is_within=is_within)
@@ -135,7 +137,7 @@ class Workbench:
         """The candidate with its latency."""
         return self._renew(candidate, replace(candidate, latency_seconds=seconds))
 
-    def run(self, path: Path, evaluation: Evaluation) -> Mapping[str, Array]:
+    def run(self, path: Path, evaluation: Evaluation) -> dict[str, Array]:
         """What a file makes of some samples."""
         with load_handler(self.format).open(path, threads=2) as session:
             return evaluation.run(lambda inputs: _outputs(session, inputs))

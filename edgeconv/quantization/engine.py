@@ -198,7 +198,7 @@ class _Engine:
         wanted = frozenset(Step(name) for name in self._request.steps)
         if recipe.precision.weights == "float16" or not wanted:
             return [frozenset()]
-        if self._result.material.fidelity is None:
+        if self._request.is_settled or self._result.material.fidelity is None:
             return [wanted]
         return [frozenset(), wanted]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from glob import escape
 
 from edgeconv.errors import UsageError
 from edgeconv.plugin.quantizer import FloatModel, Operator, Precision, QuantizationPlan, Range
@@ -84,7 +85,9 @@ def resolve(operators: Sequence[Operator], overrides: Sequence[Override]) -> dic
     """
     found: dict[str, Precision] = {}
     for override in overrides:
-        matched = [one for one in operators if _matches(one, override.pattern)]
+        # The name of an operator means this one alone, whatever it is found in besides.
+        matched = [one for one in operators if escape(one.name) == override.pattern]
+        matched = matched or [one for one in operators if _matches(one, override.pattern)]
         if not matched:
             names = ", ".join(f"'{one.name}'" for one in operators[:8])
             raise UsageError(

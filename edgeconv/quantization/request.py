@@ -50,6 +50,7 @@ class QuantizationRequest:
         optimize: Which of several that meet the budget is best.
         search_seconds: How long is searched at most.
         preprocess: An edgeconv.toml that says how images become inputs.
+        is_settled: Whether all of this comes from an earlier run: the steps are done, and not also left out to see what serves.
         sources: Lines of the user's program by names that operators begin with, as the artifact's report tells them.
         python_path: Where a metric of the user's own is found.
         seed: Of the selection of samples.
@@ -74,6 +75,7 @@ class QuantizationRequest:
     optimize: Literal["size", "latency"] = "size"
     search_seconds: float = 170.0
     preprocess: Path | None = None
+    is_settled: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
     python_path: tuple[str, ...] = ()
     seed: int = 0
