@@ -141,7 +141,9 @@ def test_a_quantized_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_refused(tmp_path: Path) -> None:
-    text = "h (float16[N,4] x, float16[4,5] weights) => (float16[N,5] y) { y = MatMul (x, weights) }"
+    text = (
+        "h (float16[N,4] x, float16[4,5] weights) => (float16[N,5] y) { y = MatMul (x, weights) }"
+    )
     model = build(text.replace("float16[4,5] weights", "float16[4,5] half"))
     half = numpy_helper.from_array(draw(4, 5).astype(np.float16), "half")
     model.graph.node[0].input[1] = "half"
