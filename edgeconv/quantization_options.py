@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeconv.errors import InvalidInputError, UsageError
 from edgeconv.execute.executor import check_name
 from edgeconv.options import check_numbers
+from edgeconv.quantization.overrides import parse_override
 from edgeconv.quantization.recipes import find_recipe
 from edgeconv.quantization.request import AUTO, OBSERVER_NAMES, STEPS, QuantizationRequest
 from edgeconv.signature import DType
@@ -97,8 +98,6 @@ def make_options(
         UsageError: A choice means nothing.
         InvalidInputError: A file that was named is missing or damaged.
     """
-    from edgeconv.quantization.plans import parse_override
-
     is_settled = choices.recipe.endswith(".json")
     if is_settled:
         choices = _read_recipe(Path(choices.recipe), choices)
@@ -106,9 +105,22 @@ def make_options(
     check_numbers(timeout_seconds=timeout_seconds, seed=choices.seed)
     if name is not None:
         check_name(name)
+    return QuantizationOptions(
+        artifact=artifact,
+        out=out,
+        request=_make_request(artifact, choices, is_settled=is_settled),
+        name=name,
+        timeout_seconds=timeout_seconds,
+        command=command,
+    )
+
+
+def _make_request(
+    artifact: Path, choices: QuantizationChoices, *, is_settled: bool
+) -> QuantizationRequest:
     steps = () if choices.prepare == (_NONE,) else choices.prepare
     config = choices.config or (_CONFIG if _CONFIG.is_file() else None)
-    request = QuantizationRequest(
+    return QuantizationRequest(
         artifact=artifact.absolute(),
         format="",
         entry="",
@@ -131,14 +143,6 @@ def make_options(
         is_settled=is_settled,
         python_path=(str(Path.cwd()),),
         seed=choices.seed,
-    )
-    return QuantizationOptions(
-        artifact=artifact,
-        out=out,
-        request=request,
-        name=name,
-        timeout_seconds=timeout_seconds,
-        command=command,
     )
 
 

@@ -80,20 +80,10 @@ def run_quantization(
     started = time.monotonic()
     try:
         with Workspace(settings.scratch_dir) as workspace:
-            folder = workspace.folder("quantize")
-            path = folder / f"quantized{known.suffix}"
-            request = replace(
-                options.request,
-                artifact=options.artifact.absolute(),
-                format=known.id,
-                entry=spec.entry,
-                output=path,
-                scratch=folder,
-                sources=_read_sources(options.artifact),
-            )
+            request = _complete(options, known, spec, workspace.folder("quantize"))
             reply = _work(request, spec, listener, settings, options.timeout_seconds)
             made = _Made(
-                path=path,
+                path=request.output,
                 name=_name(options, known),
                 facts=reply.unwrap(),
                 spec=spec,
@@ -103,6 +93,20 @@ def run_quantization(
             return _deliver(options, made, output)
     finally:
         output.tidy()
+
+
+def _complete(
+    options: QuantizationOptions, known: Format, spec: QuantizerSpec, folder: Path
+) -> QuantizationRequest:
+    return replace(
+        options.request,
+        artifact=options.artifact.absolute(),
+        format=known.id,
+        entry=spec.entry,
+        output=folder / f"quantized{known.suffix}",
+        scratch=folder,
+        sources=_read_sources(options.artifact),
+    )
 
 
 def _name(options: QuantizationOptions, known: Format) -> str:

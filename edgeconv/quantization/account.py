@@ -65,7 +65,9 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
             f"slower than the float model on this machine: {ratio:.2f} times its latency"
         )
     if measure_size(path) >= measure_size(request.artifact):
-        warnings.append("no smaller than the float model: most of its weights stay as they are")
+        warnings.append(
+            "no smaller than the float model: it has few weights, or most stay as they are"
+        )
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from edgeconv.plugin.job import Json
-from edgeconv.quantization.plans import Override
+from edgeconv.quantization.overrides import Override, parse_override
 from edgeconv.signature import DType
 
 __all__ = ["AUTO", "OBSERVER_NAMES", "STEPS", "QuantizationRequest"]
@@ -98,8 +98,6 @@ class QuantizationRequest:
     @staticmethod
     def from_json(data: dict[str, Json]) -> QuantizationRequest:
         """What `to_json` wrote."""
-        from edgeconv.quantization.plans import parse_override
-
         values: dict[str, object] = dict(data)
         for name in _PATHS:
             values[name] = None if data[name] is None else Path(str(data[name]))

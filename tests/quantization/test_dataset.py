@@ -128,7 +128,7 @@ def test_labels_that_are_too_few_are_refused(tmp_path: Path, opened: Opener) -> 
 def test_arrays_are_mapped_and_not_read(tmp_path: Path, opened: Opener) -> None:
     np.save(tmp_path / "x.npy", rows(1000))
     dataset = opened(tmp_path)
-    assert isinstance(dataset._parts[0]["x"], np.memmap)  # noqa: SLF001
+    assert isinstance(dataset._parts[0]["x"], np.memmap)
 
 
 def test_more_archives_than_files_may_be_open(tmp_path: Path, opened: Opener) -> None:

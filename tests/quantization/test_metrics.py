@@ -87,7 +87,7 @@ def test_the_output_that_is_meant() -> None:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_auc_is_that_of_scikit_learn(ties: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_auc_is_that_of_scikit_learn(ties: bool) -> None:
     labels = random().integers(0, 2, 300)
     scores = random(1).normal(size=300) + labels
     scores = np.round(scores) if ties else scores
