@@ -60,7 +60,7 @@ _HOMES = {
     "capture": "edgeconv.api",
     "convert": "edgeconv.api",
     "load": "edgeconv.api",
-    "quantize": "edgeconv.api",
+    "quantize": "edgeconv.api_quantization",
     "validate": "edgeconv.api",
 }
 

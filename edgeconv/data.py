@@ -23,6 +23,7 @@ __all__ = [
     "Data",
     "check_archive",
     "check_data",
+    "map_array",
     "open_arrays",
     "read_batches",
     "write_batches",
@@ -189,10 +190,15 @@ def check_archive(path: Path) -> None:
 
 
 def _map_arrays(folder: Path) -> dict[str, Array]:
-    return {file.stem: _read_array(file) for file in sorted(folder.glob("*.npy"))}
+    return {file.stem: map_array(file) for file in sorted(folder.glob("*.npy"))}
 
 
-def _read_array(path: Path) -> Array:
+def map_array(path: Path) -> Array:
+    """A `.npy` file, mapped into memory instead of read.
+
+    Raises:
+        InvalidInputError: It is empty, damaged, of another kind, or holds Python objects.
+    """
     import numpy as np
 
     _check_kind(path, b"\x93NUMPY")

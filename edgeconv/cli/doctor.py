@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from edgeconv.cli.options import AsJson, Quiet, Verbose
-from edgeconv.cli.plugins import why_unusable
+from edgeconv.cli.plugins import why_quantizer_unusable, why_unusable
 from edgeconv.cli.screen import Screen, as_table
+from edgeconv.plugin.quantizers import QuantizerRegistry
 from edgeconv.plugin.registry import Registry, install_hint
 from edgeconv.report.figures import format_size
 from edgeconv.settings import Settings, load_settings
@@ -58,7 +59,10 @@ def doctor(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = 
     settings = load_settings()
     packages = list(_packages())
     registry = Registry(allowed=settings.plugins)
+    quantizers = QuantizerRegistry(allowed=settings.plugins)
     unusable = {spec.id: why_unusable(spec) for spec in registry.converters}
+    unusable_quantizers = {spec.id: why_quantizer_unusable(spec) for spec in quantizers.quantizers}
+    problems = (*registry.problems, *quantizers.problems)
     cache = _inspect_cache(settings)
     is_base_good = cache.is_writable and all(p.is_right for p in packages if not p.extra)
     data: dict[str, object] = {
@@ -68,15 +72,14 @@ def doctor(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = 
         "cores": settings.cores,
         "is_offline": settings.is_offline,
         "packages": [asdict(package) for package in packages],
-        "converters": [
-            {"id": key, "is_usable": not reason, "reason": reason}
-            for key, reason in unusable.items()
-        ],
-        "problems": [{"plugin": p.plugin, "reason": p.reason} for p in registry.problems],
+        "converters": _list_usable(unusable),
+        "quantizers": _list_usable(unusable_quantizers),
+        "problems": [{"plugin": p.plugin, "reason": p.reason} for p in problems],
         "cache": asdict(cache),
         "is_base_good": is_base_good,
     }
-    text = "\n\n".join(_sections(data, packages, unusable, cache))
+    states = {"converters": unusable, "quantizers": unusable_quantizers}
+    text = "\n\n".join(_sections(data, packages, states, cache))
     Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose).show(data, text)
     return 0 if is_base_good else _BAD_STATUS
 
@@ -120,17 +123,27 @@ def _inspect_cache(settings: Settings) -> Cache:
     )
 
 
+def _list_usable(reasons: dict[str, str]) -> list[dict[str, object]]:
+    return [
+        {"id": key, "is_usable": not reason, "reason": reason} for key, reason in reasons.items()
+    ]
+
+
 def _sections(
-    data: dict[str, object], packages: list[Package], unusable: dict[str, str], cache: Cache
+    data: dict[str, object],
+    packages: list[Package],
+    states: dict[str, dict[str, str]],
+    cache: Cache,
 ) -> Iterable[str]:
     yield f"edgeconv {data['edgeconv']}, Python {data['python']}, {data['system']}"
     yield as_table(
         ("package", "extra", "installed", ""),
         [(p.name, p.extra or "-", p.installed or "-", p.remark) for p in packages],
     )
-    usable = [key for key, reason in unusable.items() if not reason]
-    out = [f"  {key}: {reason}" for key, reason in unusable.items() if reason]
-    yield "\n".join([f"converters that can be used: {', '.join(usable) or 'none'}", *out])
+    for kind, reasons in states.items():
+        usable = [key for key, reason in reasons.items() if not reason]
+        out = [f"  {key}: {reason}" for key, reason in reasons.items() if reason]
+        yield "\n".join([f"{kind} that can be used: {', '.join(usable) or 'none'}", *out])
     extras = [package.extra for package in packages if package.extra and not package.is_right]
     if extras:
         yield f"to get all of them: {install_hint(extras)}"

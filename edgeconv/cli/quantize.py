@@ -174,7 +174,8 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
     """
     from edgeconv.cli.failure import tell_error
     from edgeconv.cli.progress import watch
-    from edgeconv.quantizing import QuantizationChoices, make_options, run_quantization
+    from edgeconv.quantization_options import QuantizationChoices, make_options
+    from edgeconv.quantizing import run_quantization
 
     options = make_options(
         artifact,

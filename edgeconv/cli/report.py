@@ -10,6 +10,7 @@ import typer
 
 from edgeconv.cli.options import AsJson, Quiet, Verbose, read_path
 from edgeconv.cli.screen import Screen
+from edgeconv.errors import UsageError
 from edgeconv.report.document import (
     PAGE_NAME,
     check_page,
@@ -18,11 +19,14 @@ from edgeconv.report.document import (
     to_text,
     write_text,
 )
+from edgeconv.report.quantization_files import quantization_schema
 
 if TYPE_CHECKING:
     from edgeconv.report.model import Report
 
 __all__ = ["html", "schema", "show"]
+
+_SCHEMAS = {"conversion": report_schema, "quantization": quantization_schema}
 
 ReportFile = Annotated[
     Path,
@@ -31,6 +35,12 @@ ReportFile = Annotated[
         metavar="REPORT",
         help="A report.json, or the folder that holds it.",
         show_default=False,
+    ),
+]
+Kind = Annotated[
+    str,
+    typer.Argument(
+        metavar="[conversion|quantization]", help="What is reported.", show_default=False
     ),
 ]
 PageFile = Annotated[
@@ -80,9 +90,19 @@ def html(
     screen.show({"path": str(path)}, str(path))
 
 
-def schema(*, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Print the JSON Schema of report.json."""
-    document = json.loads(report_schema())
+def schema(
+    of: Kind = "conversion",
+    *,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print the JSON Schema of report.json, or of the report of a quantization."""
+    if of not in _SCHEMAS:
+        raise UsageError(
+            f"there is no report of a '{of}'", hint=f"use one of: {', '.join(_SCHEMAS)}"
+        )
+    document = json.loads(_SCHEMAS[of]())
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     screen.show(document, json.dumps(document, indent=2))
 

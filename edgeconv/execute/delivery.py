@@ -20,9 +20,11 @@ from edgeconv.formats.companion import companion
 from edgeconv.plugin.job import Json
 from edgeconv.store.files import copy, move, remove
 
-__all__ = ["OutputFolder"]
+__all__ = ["REJECTED", "OutputFolder"]
 
-_REJECTED = "rejected"
+REJECTED = "rejected"
+"""The folder in an output folder that keeps what failed verification."""
+
 _AWAY = "move it away, or choose another folder with -o, or another --name"
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
 _MAX_SWAPS = 20
@@ -96,7 +98,7 @@ class OutputFolder:
 
     def reject(self, source: Path, name: str, reason: Mapping[str, Json]) -> Path | None:
         """Keep an artifact that failed verification, with the reason beside it; None if it cannot be kept."""
-        folder = self.path / _REJECTED
+        folder = self.path / REJECTED
         if (folder / name).exists() and not is_our_rejection(folder / f"{name}.json"):
             _logger.warning(
                 "'%s' is not kept under '%s': something else has its name", name, folder
@@ -139,11 +141,11 @@ class OutputFolder:
                 target.parent.rmdir()
 
     def _reproduction(self, name: str) -> Path:
-        return self.path / _REJECTED / f"{name}.reproduce"
+        return self.path / REJECTED / f"{name}.reproduce"
 
     def forget_rejected(self, name: str) -> None:
         """Remove what an earlier run rejected under this name."""
-        folder = self.path / _REJECTED
+        folder = self.path / REJECTED
         if not is_our_rejection(folder / f"{name}.json"):
             return
         for path in (folder / name, folder / f"{name}.json"):

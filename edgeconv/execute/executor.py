@@ -41,7 +41,7 @@ from edgeconv.plugin.registry import Registry, is_installed, missing_dependency,
 from edgeconv.store import Store
 from edgeconv.version import edgeconv_version
 
-__all__ = ["convert"]
+__all__ = ["check_name", "convert"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 # Names of files end at 255 bytes; suffixes, and names that are written aside, need room as well.
@@ -138,7 +138,7 @@ class _Run:
         self._request = request
         self._verifiers = verifiers
         self._planner = Planner(registry.converters)
-        _check_name(request.name)
+        check_name(request.name)
         self._searches = self._search_goals()
         self._capturing: ConverterSpec | None = None
         self._lane = Lane(name="")
@@ -350,7 +350,12 @@ def _check_runtime(purpose: str, verifier: Verifier) -> None:
         raise missing_dependency(purpose, missing, [verifier.extra])
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot name files on all systems.
+
+    Raises:
+        UsageError: It cannot.
+    """
     if len(name) > _LONGEST_NAME:
         raise UsageError(
             f"'{name[:20]}…' cannot name files",

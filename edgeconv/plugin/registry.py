@@ -11,27 +11,25 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from edgeconv.errors import EdgeconvError, MissingDependencyError, UsageError
 from edgeconv.formats import FORMATS
 from edgeconv.plugin.converter import ConverterSpec
+from edgeconv.plugin.entry_points import (
+    PluginProblem,
+    collect,
+    find_entry_points,
+    is_allowed,
+    refuse_twin,
+)
 from edgeconv.plugin.extension import Extension, find_extensions
 
 __all__ = ["GROUP", "PluginProblem", "Registry", "install_hint", "missing_modules"]
 
 GROUP = "edgeconv.converters"
 
-_OURS = "edgeconv"
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginProblem:
-    """A plugin that is not available, and why."""
-
-    plugin: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +81,10 @@ class Registry:
         if self._given and self._plugins is None:
             return {}
         groups = sorted({spec.extensions for spec in self.converters if spec.extensions})
-        return {group: find_extensions(group, self._is_allowed) for group in groups}
+        return {
+            group: find_extensions(group, lambda point: is_allowed(point, self._allowed))
+            for group in groups
+        }
 
     def find(self, converter_id: str) -> ConverterSpec:
         """The converter with this id.
@@ -115,31 +116,15 @@ class Registry:
     def _content(self) -> tuple[dict[str, _Found], tuple[PluginProblem, ...]]:
         found: dict[str, _Found] = {}
         _merge(found, self._given, "the caller")
-        problems: list[PluginProblem] = []
-        for point in self._entry_points():
-            origin = _name(point)
-            try:
-                _merge(found, _load(point), origin, _distribution(point))
-            except EdgeconvError as error:
-                problems.append(PluginProblem(plugin=origin, reason=str(error)))
-            except Exception as error:  # a stranger's module may raise anything when imported
-                _logger.debug("plugin %s is broken", origin, exc_info=True)
-                reason = f"{type(error).__name__}: {error}"
-                problems.append(PluginProblem(plugin=origin, reason=reason))
-        return found, tuple(problems)
-
-    def _entry_points(self) -> list[EntryPoint]:
         if self._given and self._plugins is None:
-            return []
-        points = entry_points(group=GROUP) if self._plugins is None else self._plugins
-        # Ours first, so that a stranger's plugin cannot take the id of one of ours.
-        ordered = sorted(points, key=lambda point: (not _is_ours(point), _name(point)))
-        return [point for point in ordered if self._is_allowed(point)]
+            return found, ()
 
-    def _is_allowed(self, point: EntryPoint) -> bool:
-        if self._allowed is None or _is_ours(point):
-            return True
-        return bool({point.name, _distribution(point)} & self._allowed)
+        def take(specs: Iterable[ConverterSpec], origin: str, distribution: str) -> None:
+            _merge(found, specs, origin, distribution)
+
+        points = find_entry_points(GROUP, self._allowed, self._plugins)
+        problems = collect(points, ConverterSpec, take)
+        return found, problems
 
 
 def missing_modules(spec: ConverterSpec) -> tuple[str, ...]:
@@ -173,18 +158,6 @@ def missing_dependency(what: str, modules: Iterable[str], extras: Iterable[str])
     )
 
 
-def _load(point: EntryPoint) -> tuple[ConverterSpec, ...]:
-    loaded = point.load()
-    specs = tuple(loaded) if isinstance(loaded, tuple | list) else (loaded,)
-    for spec in specs:
-        if not isinstance(spec, ConverterSpec):
-            raise UsageError(
-                f"'{point.value}' is no converter",
-                why=f"it is {type(spec).__name__}, not ConverterSpec or a tuple of them",
-            )
-    return specs
-
-
 def _merge(
     found: dict[str, _Found], specs: Iterable[ConverterSpec], origin: str, distribution: str = ""
 ) -> dict[str, _Found]:
@@ -192,11 +165,7 @@ def _merge(
     for spec in specs:
         other = found.get(spec.id)
         if other is not None:
-            raise UsageError(
-                f"converter '{spec.id}' exists twice",
-                why=f"{other.origin} and {origin} both bring it",
-                hint="uninstall one of them, or name the plugins to load in EDGECONV_PLUGINS",
-            )
+            raise refuse_twin(f"converter '{spec.id}'", other.origin, origin)
         unknown = {spec.source, spec.target} - known
         if unknown:
             raise UsageError(
@@ -206,16 +175,3 @@ def _merge(
             )
         found[spec.id] = _Found(spec=spec, origin=origin, distribution=distribution)
     return found
-
-
-def _is_ours(point: EntryPoint) -> bool:
-    return _distribution(point) == _OURS
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else ""
-
-
-def _name(point: EntryPoint) -> str:
-    owner = _distribution(point)
-    return f"'{point.name}' of '{owner}'" if owner else f"'{point.name}'"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import measure_size
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.handler import Array
 from edgeconv.plugin.job import Json
-from edgeconv.plugin.quantizer import QuantizedFile
+from edgeconv.plugin.quantizer import FloatModel, QuantizedFile
 from edgeconv.quantization.candidates import Candidate, is_integer
-from edgeconv.quantization.dataset import Dataset
 from edgeconv.quantization.engine import Attempt, Result
+from edgeconv.quantization.evaluation import Evaluation
 from edgeconv.quantization.evidence import (
     LayerEvidence,
     compare_layers,
     compare_outputs,
-    describe_precision,
 )
-from edgeconv.quantization.plans import Override
+from edgeconv.quantization.recipes import name_precision
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import DType
 
@@ -69,7 +71,9 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
             f"slower than the float model on this machine: {ratio:.2f} times its latency"
         )
     if measure_size(path) >= measure_size(request.artifact):
-        warnings.append("no smaller than the float model: most of its weights stay as they are")
+        warnings.append(
+            "no smaller than the float model: it has few weights, or most stay as they are"
+        )
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,
@@ -85,7 +89,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "integer_share": _integer_share(file, layers),
         "precisions": dict(Counter(layer.precision for layer in layers)),
         "operators_kept": _kept(layers),
-        "outputs": compare_outputs(result.material, result.bench, candidate),
+        "outputs": _outputs(model, candidate, path, result),
         "layers": [layer.to_json() for layer in layers],
         "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
         "candidates": _candidates(result, candidate),
@@ -104,21 +108,35 @@ def _layers(
     assert result.chosen is not None
     material, model = result.material, result.chosen[0].prepared.model
 
-    def compare(dataset: Dataset | None) -> tuple[LayerEvidence, ...]:
-        return compare_layers(
-            model,
-            path,
-            file,
-            dataset=dataset,
-            indices=material.indices,
-            sources=request.sources,
-        )
+    def compare(fidelity: Evaluation | None) -> tuple[LayerEvidence, ...]:
+        return compare_layers(model, path, file, fidelity, sources=request.sources)
 
     try:
-        return compare(material.calibration), []
+        return compare(material.fidelity), []
     except EdgeconvError as error:
         told = f"its layers cannot be compared: the runtime's own kernels refuse it ({error.why})"
         return compare(None), [told]
+
+
+def _outputs(
+    model: FloatModel, candidate: Candidate, path: Path, result: Result
+) -> list[dict[str, object]]:
+    """How the outputs of the file that is delivered differ, in float32 where it has integers there."""
+    fidelity = result.material.fidelity
+    if fidelity is None:
+        return []
+    outputs = result.bench.run(candidate.path, fidelity)
+    if path != candidate.path:
+
+        def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+            seen = model.observe_quantized(path, inputs)
+            return {name: seen[name] for name in outputs if name in seen}
+
+        with suppress(
+            EdgeconvError
+        ):  # what the runtime lets nobody look into was told with the layers
+            outputs |= fidelity.run(run)
+    return compare_outputs(fidelity.reference, outputs)
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:
@@ -189,24 +207,15 @@ def _reproduce(
     candidate: Candidate,
 ) -> dict[str, object]:
     """The chosen recipe as data that makes the same file again without any search."""
-    overrides = [
-        Override(pattern=name, recipe=name_precision(candidate.file, name))
-        for name in candidate.plan.operators
-    ]
+    operators = candidate.plan.operators
     return {
         "recipe": attempt.recipe.name,
-        "overrides": {one.pattern: one.recipe for one in overrides},
+        "overrides": {
+            glob.escape(name): name_precision(operators[name]) for name in sorted(operators)
+        },
         "io": request.io.value,
         "observer": attempt.observer,
         "prepare": sorted(request.steps) if attempt.prepared.changes else [],
         "samples": request.most_samples,
         "seed": request.seed,
     }
-
-
-def name_precision(file: QuantizedFile, operator: str) -> str:
-    """The recipe that an operator's precision is."""
-    described = describe_precision(file, operator)
-    return {"float16": "fp16", "int8 weights": "int8-weights", "int8 dynamic": "int8-dynamic"}.get(
-        described, described
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,7 +63,7 @@ class Candidate:
     plan: QuantizationPlan
     file: QuantizedFile
     size_bytes: int
-    snr_db: float
+    snr_db: float | None
     score: float | None = None
     drop: float | None = None
     latency_seconds: float | None = None
@@ -85,7 +86,7 @@ class Workbench:
     format: str
     suffix: str
     scratch: Path
-    fidelity: Evaluation
+    fidelity: Evaluation | None
     budget: Budget | None
     made: list[Candidate] = field(default_factory=list)
 
@@ -97,19 +98,24 @@ class Workbench:
         """
         path = self.scratch / f"{len(self.made):04}{self.suffix}"
         file = model.quantize(plan, path)
-        outputs = self.run(path, self.fidelity)
         candidate = Candidate(
             name=name,
             path=path,
             plan=plan,
             file=file,
             size_bytes=measure_size(path),
-            snr_db=mean_snr_db(self.fidelity.reference, outputs),
+            snr_db=self._snr_db(path),
         )
         self.made.append(candidate)
         return candidate
 
-    def probe(self, model: FloatModel, plan: QuantizationPlan) -> float:
+    def _snr_db(self, path: Path) -> float | None:
+        """How near a file's outputs are to the float model's."""
+        if self.fidelity is None:
+            return None
+        return mean_snr_db(self.fidelity.reference, self.run(path, self.fidelity))
+
+    def probe(self, model: FloatModel, plan: QuantizationPlan) -> float | None:
         """The fidelity of a plan in dB, of which nothing is kept.
 
         Raises:
@@ -117,7 +123,7 @@ class Workbench:
         """
         path = self.scratch / f"probe{self.suffix}"
         model.quantize(plan, path)
-        return mean_snr_db(self.fidelity.reference, self.run(path, self.fidelity))
+        return self._snr_db(path)
 
     def evaluate(self, candidate: Candidate) -> Candidate:
         """Measure the metric; the candidate with its figures takes the place of the one without."""
@@ -127,7 +133,8 @@ class Workbench:
         score = budget.evaluation.measure(
             budget.metric, self.run(candidate.path, budget.evaluation)
         )
-        drop = budget.metric.drop(budget.before, score)
+        # NaN is as bad as can be, and no reason to give up the other candidates.
+        drop = budget.metric.drop(budget.before, score) if math.isfinite(score) else math.inf
         is_within = budget.max_drop is None or drop <= budget.max_drop + 1e-12
         return self._renew(
             candidate, replace(candidate, score=score, drop=drop, is_within=is_within)
@@ -137,7 +144,7 @@ class Workbench:
         """The candidate with its latency."""
         return self._renew(candidate, replace(candidate, latency_seconds=seconds))
 
-    def run(self, path: Path, evaluation: Evaluation) -> Mapping[str, Array]:
+    def run(self, path: Path, evaluation: Evaluation) -> dict[str, Array]:
         """What a file makes of some samples."""
         with load_handler(self.format).open(path, threads=2) as session:
             return evaluation.run(lambda inputs: _outputs(session, inputs))

@@ -7,8 +7,6 @@ mapped; images are decoded when they are read.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,8 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from edgeconv.data import check_archive, open_arrays
-from edgeconv.errors import InvalidInputError
+from edgeconv.data import open_arrays
+from edgeconv.errors import InvalidInputError, counted
+from edgeconv.quantization.archives import Archives
 from edgeconv.quantization.images import ImageColumn, is_image_folder, open_images
 from edgeconv.quantization.preprocess import Preprocess
 from edgeconv.signature import Signature
@@ -36,6 +35,7 @@ LABEL = "label"
 
 _Column: TypeAlias = "Array | ImageColumn"
 _DIGEST_BYTES = 16
+_ANY_BATCH = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,13 @@ class Dataset:
     ) -> None:
         self._parts = parts
         self._signature = signature
-        counts = [count_samples(part, signature) for part in parts]  # type: ignore[arg-type]  # images quack
+        self._rows = _rows_of_a_sample(parts[0], signature)
+        counts, extras = [], []
+        for part in parts:
+            counts.append(count_samples(part, signature))  # type: ignore[arg-type]  # images quack
+            extras.append(_extras(part, signature, counts[-1] * self._rows, what))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
+        self._extra_names = frozenset.intersection(*extras)
         self.what = what
         if not self.count:
             raise InvalidInputError(
@@ -87,9 +92,8 @@ class Dataset:
 
     @property
     def extra_names(self) -> frozenset[str]:
-        """Names of what is no input, in all parts."""
-        inputs = {spec.name for spec in self._signature.inputs}
-        return frozenset.intersection(*(frozenset(part) - inputs for part in self._parts))
+        """Names of what is no input and has a value for each sample, in all parts."""
+        return self._extra_names
 
     def select(self, most: int, seed: int) -> tuple[int, ...]:
         """So many samples, drawn from a seed without repetition, in the order in which they lie; all if there are fewer."""
@@ -104,7 +108,7 @@ class Dataset:
         Raises:
             InvalidInputError: A sample does not fit, or holds NaN.
         """
-        size = most if self._takes_batches() else 1
+        size = min(most, self._largest_batch())
         samples = (self._read_one(index) for index in indices)
         for _, alike in groupby(samples, key=_shapes):
             group: list[Batch] = []
@@ -132,14 +136,16 @@ class Dataset:
                 hint=error.hint,
                 details=error.details,
             ) from error
-        extras = {name: _row(part[name], place) for name in self.extra_names}
+        rows = slice(place * self._rows, (place + 1) * self._rows)
+        extras = {name: np.array(part[name][rows]) for name in self.extra_names}  # type: ignore[index]  # no image
         return Batch(inputs=sample.inputs, extras=extras, indices=(index,))
 
-    def _takes_batches(self) -> bool:
-        """Whether the first axis of every input and output is the same dynamic dim by itself."""
+    def _largest_batch(self) -> int:
+        """How many samples fit in a run: the first axis of every input and output must be the same dynamic dim."""
         specs = (*self._signature.inputs, *self._signature.outputs)
         first = {str(spec.shape[0]) if spec.shape else "" for spec in specs}
-        return len(first) == 1 and first <= {dim.name for dim in self._signature.dims}
+        dims = [dim for dim in self._signature.dims if {dim.name} == first]
+        return (dims[0].max or _ANY_BATCH) if dims else 1
 
 
 def open_dataset(
@@ -167,33 +173,36 @@ def open_dataset(
     archives = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not archives:
         return Dataset([open_arrays(path)], signature, name)
-    parts = [open_arrays(_unpack(file, scratch / f"{n:06}")) for n, file in enumerate(archives)]
-    return Dataset(parts, signature, name)
+    return Dataset(Archives(archives, scratch), signature, name)
 
 
-def _unpack(archive: Path, folder: Path) -> Path:
-    """The arrays of an archive as files, written piece by piece."""
-    check_archive(archive)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            for member in opened.infolist():
-                # Only a name, never a path: the archive may be anyone's.
-                target = folder / Path(member.filename).name
-                with opened.open(member) as source, target.open("wb") as written:
-                    shutil.copyfileobj(source, written, 1 << 20)
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+def _rows_of_a_sample(part: Mapping[str, _Column], signature: Signature) -> int:
+    """How many values of a label belong to a sample: one, or one for each row of an input whose batch size is fixed."""
+    for spec in signature.inputs:
+        column = part.get(spec.name)
+        is_rows = column is not None and column.ndim == len(spec.shape) and bool(spec.shape)
+        if is_rows and isinstance(spec.shape[0], int):
+            return spec.shape[0]
+    return 1
+
+
+def _extras(
+    part: Mapping[str, _Column], signature: Signature, rows: int, what: str
+) -> frozenset[str]:
+    """Names of what is no input; an array of another length, such as names of classes, is nobody's.
+
+    Raises:
+        InvalidInputError: There are too many labels, or too few.
+    """
+    inputs = {spec.name for spec in signature.inputs}
+    held = {name: part[name].shape[:1] for name in part if name not in inputs}
+    if LABEL in held and held[LABEL] != (rows,):
         raise InvalidInputError(
-            f"'{archive}' cannot be read",
-            why=str(error),
-            hint="give a .npz, or a folder of .npy, with one array per input name",
-        ) from error
-    return folder
-
-
-def _row(column: _Column, place: int) -> Array:
-    """What is no input, of one sample."""
-    return column[place] if isinstance(column, ImageColumn) else np.array(column[place])[None]
+            f"{what} has other numbers of labels and samples",
+            why=f"'{LABEL}' is {list(part[LABEL].shape)} for {counted(rows, 'sample')}",
+            hint="give one label for each sample",
+        )
+    return frozenset(name for name, length in held.items() if length == (rows,))
 
 
 def _shapes(batch: Batch) -> tuple[tuple[int, ...], ...]:

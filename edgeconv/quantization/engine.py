@@ -134,7 +134,7 @@ class _Engine:
     def _try_recipe(self, recipe: Recipe) -> Attempt:
         """Every way to carry out a recipe, and the search from the best of them, if the budget asks for one."""
         attempts = self._attempt(recipe)
-        best = max(attempts, key=lambda one: one.candidate.snr_db)
+        best = max(attempts, key=lambda one: _nearness(one.candidate))
         candidate = self._result.bench.evaluate(best.candidate)
         self._result.attempts += attempts
         budget = self._result.material.budget
@@ -148,7 +148,7 @@ class _Engine:
         Where nothing is evaluated there is nothing but the nearness to the float model.
         """
         if candidate.score is None:
-            return (0.0, -candidate.snr_db, candidate.size_bytes)
+            return (0.0, -_nearness(candidate), candidate.size_bytes)
         if not candidate.is_within:
             return (1.0, candidate.drop or 0.0, candidate.size_bytes)
         if self._request.optimize == "latency":
@@ -159,8 +159,10 @@ class _Engine:
         """Latency of the candidates that may be chosen, and of the float model."""
         bench, fidelity = self._result.bench, self._result.material.fidelity
         known = [one for one in bench.made if one.path in owners and one.score is not None]
-        known = known or [max(bench.made, key=lambda one: one.snr_db)]
+        known = known or [max(bench.made, key=_nearness)]
         timed = sorted(known, key=lambda one: (not one.is_within, one.size_bytes))[:_MOST_TIMED]
+        if fidelity is None:
+            return
         inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
         seconds = measure_latencies(
             self._request.format, [self._request.artifact, *(one.path for one in timed)], inputs
@@ -196,6 +198,8 @@ class _Engine:
         wanted = frozenset(Step(name) for name in self._request.steps)
         if recipe.precision.weights == "float16" or not wanted:
             return [frozenset()]
+        if self._request.is_settled or self._result.material.fidelity is None:
+            return [wanted]
         return [frozenset(), wanted]
 
     def _observers(self, recipe: Recipe) -> tuple[str, ...]:
@@ -247,6 +251,11 @@ class _Engine:
         if not refuge.precision.is_static:
             return True
         return precision.is_static and precision.activations != refuge.precision.activations
+
+
+def _nearness(candidate: Candidate) -> float:
+    """How near a candidate is to the float model, in dB."""
+    return candidate.snr_db or 0.0
 
 
 def _no_attempt(recipe: Recipe, error: EdgeconvError) -> ConversionError:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from edgeconv.errors import InvalidInputError
 from edgeconv.quantization.dataset import Dataset
 from edgeconv.quantization.metrics.spec import Evaluated, Metric
 
@@ -75,22 +74,16 @@ class Evaluation:
         return _join(outputs)
 
     def measure(self, metric: Metric, outputs: Mapping[str, Array]) -> float:
-        """A metric of some outputs.
+        """A metric of some outputs; NaN or infinity where the outputs are.
 
         Raises:
-            InvalidInputError: The data lacks what the metric needs, or the figure is NaN.
+            InvalidInputError: The data lacks what the metric needs.
         """
-        figure = metric.measure(
+        return metric.measure(
             Evaluated(
                 outputs=outputs, reference=self.reference, inputs=self.inputs, extras=self.extras
             )
         )
-        if not np.isfinite(figure):
-            raise InvalidInputError(
-                f"metric '{metric.name}' is {figure}",
-                hint="check the labels and the model's outputs",
-            )
-        return figure
 
 
 def mean_snr_db(reference: Mapping[str, Array], outputs: Mapping[str, Array]) -> float:
@@ -99,14 +92,18 @@ def mean_snr_db(reference: Mapping[str, Array], outputs: Mapping[str, Array]) ->
 
 
 def snr_db(reference: Array, values: Array) -> float:
-    """Power of the reference over that of the difference, in dB; between -200 and 200."""
-    wanted = reference.astype(np.float64)
-    noise = float(np.square(values.astype(np.float64) - wanted).sum())
-    signal = float(np.square(wanted).sum())
+    """Power of the reference over that of the difference, in dB; between -200 and 200.
+
+    Where the reference is infinite or NaN, as a masked score is, nothing can be told and nothing is.
+    """
+    is_told = np.isfinite(reference)
+    wanted, got = reference[is_told].astype(np.float64), values[is_told].astype(np.float64)
+    if not np.isfinite(got).all():
+        return -_MOST_DB
+    noise, signal = float(np.square(got - wanted).sum()), float(np.square(wanted).sum())
     if noise == 0:
         return _MOST_DB
-    ratio = 10 * np.log10(max(signal, 1e-300) / noise)
-    return float(np.clip(ratio, -_MOST_DB, _MOST_DB)) if np.isfinite(ratio) else -_MOST_DB
+    return float(np.clip(10 * np.log10(max(signal, 1e-300) / noise), -_MOST_DB, _MOST_DB))
 
 
 def _collect(parts: dict[str, list[Array]], arrays: Mapping[str, Array]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from edgeconv.plugin.quantizer import FloatModel, QuantizedFile
-from edgeconv.quantization.candidates import Candidate, Workbench
-from edgeconv.quantization.dataset import Dataset
-from edgeconv.quantization.evaluation import snr_db
-from edgeconv.quantization.material import Material
+from edgeconv.quantization.evaluation import Evaluation, snr_db
 from edgeconv.quantization.plans import with_source
 
 if TYPE_CHECKING:
@@ -60,14 +57,14 @@ def compare_layers(
     model: FloatModel,
     quantized: Path,
     file: QuantizedFile,
+    fidelity: Evaluation | None,
     *,
-    dataset: Dataset | None,
-    indices: Sequence[int],
     sources: Mapping[str, str],
 ) -> tuple[LayerEvidence, ...]:
     """Every operator in the order in which they run, with the error of its output on a few samples."""
     errors = _Errors()
-    for batch in dataset.read(indices[:_SAMPLES]) if dataset is not None else ():
+    samples = fidelity.dataset.read(fidelity.indices[:_SAMPLES]) if fidelity is not None else ()
+    for batch in samples:
         reference = {n: v.copy() for n, v in model.observe(batch.inputs).items()}
         errors.add(reference, model.observe_quantized(quantized, batch.inputs))
     return tuple(
@@ -127,28 +124,24 @@ class _Errors:
 
 
 def compare_outputs(
-    material: Material, bench: Workbench, candidate: Candidate
+    reference: Mapping[str, Array], outputs: Mapping[str, Array]
 ) -> list[dict[str, object]]:
-    """How each output differs from the float model's, on the samples that were kept for it."""
-    outputs = bench.run(candidate.path, material.fidelity)
-    return [
-        _compare_output(name, wanted, outputs[name])
-        for name, wanted in material.fidelity.reference.items()
-    ]
+    """How each output differs from the float model's."""
+    return [_compare_output(name, wanted, outputs[name]) for name, wanted in reference.items()]
 
 
 def _compare_output(name: str, wanted: Array, got: Array) -> dict[str, object]:
-    exact, other = wanted.astype(np.float64), got.astype(np.float64)
-    difference = np.abs(exact - other)
+    is_told = np.isfinite(wanted)  # a masked score is infinite, and says nothing
+    is_finite = bool(np.isfinite(got[is_told]).all())
+    exact = np.where(is_told, wanted, 0).astype(np.float64)
+    other = np.where(is_told & np.isfinite(got), got, 0).astype(np.float64)
     lengths = float(np.linalg.norm(exact) * np.linalg.norm(other))
     is_classes = exact.ndim == 2 and exact.shape[1] > 1
     return {
         "name": name,
         "snr_db": snr_db(wanted, got),
         "cosine": float((exact * other).sum()) / lengths if lengths else 1.0,
-        "max_abs_error": float(difference.max(initial=0.0)),
-        "top1_agreement": float(np.mean(exact.argmax(1) == other.argmax(1)))
-        if is_classes
-        else None,
-        "is_finite": bool(np.isfinite(other[np.isfinite(exact)]).all()),
+        "max_abs_error": float(np.abs(exact - other).max(initial=0.0)) if is_finite else None,
+        "top1_agreement": float(np.mean(wanted.argmax(1) == got.argmax(1))) if is_classes else None,
+        "is_finite": is_finite,
     }

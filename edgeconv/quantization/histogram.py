@@ -43,6 +43,7 @@ class Histogram:
         self.nans = 0
         self.limit = 0.0
         self.counts: Counts = np.zeros(_BINS)
+        self._random = np.random.default_rng(0)
 
     @property
     def is_empty(self) -> bool:
@@ -50,7 +51,7 @@ class Histogram:
         return self.low > self.high
 
     def add(self, values: Array) -> None:
-        """Count the values of an array. Of a large one every n-th is counted; least and greatest are always exact."""
+        """Count the values of an array; of a large one some, drawn from everywhere. Least and greatest are always exact."""
         flat = values.reshape(-1)
         low, high = (float(flat.min()), float(flat.max())) if flat.size else (np.inf, -np.inf)
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -60,13 +61,9 @@ class Histogram:
             low, high = float(flat.min()), float(flat.max())
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._widen(max(-low, high))
-        step = max(1, flat.size // _LARGEST_BATCH)
-        counted = flat[::step]
-        self.zeros += step * (counted.size - np.count_nonzero(counted))
-        if self.limit:
-            scaled = counted.astype(np.float32) * np.float32(_BINS / (2 * self.limit)) + _BINS / 2
-            places = np.clip(scaled.astype(np.int32), 0, _BINS - 1)
-            self.counts += step * np.bincount(places, minlength=_BINS)
+        counted, weight = self._draw(flat)
+        self.zeros += weight * (counted.size - np.count_nonzero(counted))
+        self.counts += weight * np.bincount(self._places(counted), minlength=_BINS)
 
     def centres(self) -> Counts:
         """The value in the middle of each bin."""
@@ -81,6 +78,27 @@ class Histogram:
         place = int(np.searchsorted(total, share * total[-1]))
         edge = (place + (share >= 0.5)) * (2 * self.limit / _BINS) - self.limit
         return float(np.clip(edge, self.low, self.high))
+
+    def _draw(self, flat: Array) -> tuple[Array, float]:
+        """The values that are counted, and for how many each stands.
+
+        One of each stretch is drawn: every n-th would be the same few channels again and again.
+        """
+        step = max(1, flat.size // _LARGEST_BATCH)
+        if step == 1:
+            return flat, 1.0
+        starts = np.arange(0, flat.size - step + 1, step)
+        drawn: Array = flat[starts + self._random.integers(0, step, starts.size)]
+        return drawn, flat.size / drawn.size
+
+    def _places(self, values: Array) -> NDArray[np.int64]:
+        """The bin of each value; zeros, until anything else was seen, are in the one that starts at zero."""
+        if not self.limit:
+            return np.full(values.size, _BINS // 2)
+        # The limit is a power of two: nothing is rounded, and a bin is the same whatever range it was counted with.
+        power = _BINS.bit_length() - 1 - int(np.log2(self.limit)) - 1
+        scaled = np.floor(np.ldexp(values.astype(np.float64), power)).astype(np.int64)
+        return np.clip(scaled + _BINS // 2, 0, _BINS - 1)
 
     def _leave_out_infinite(self, flat: Array) -> Array:
         nans = int(np.isnan(flat).sum())

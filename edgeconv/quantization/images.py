@@ -84,7 +84,8 @@ class ImageColumn:
         """
         pixels = _normalize(_decode(self._files[index], self._preprocess), self._preprocess)
         if self._spec.dtype.value in {"uint8", "int8"}:
-            pixels = np.rint(pixels)
+            ends = np.iinfo(self._spec.dtype.value)
+            pixels = np.clip(np.rint(pixels), ends.min, ends.max)
         turned = pixels.transpose(2, 0, 1) if self._is_channels_first else pixels
         return np.ascontiguousarray(turned[None]).astype(self._spec.dtype.value)
 
@@ -120,7 +121,7 @@ def _fits(declared: Sequence[object], shape: Sequence[int]) -> bool:
 
 def _decode(file: Path, preprocess: Preprocess) -> Image:
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise MissingDependencyError(
             "folders of images need Pillow",
@@ -131,7 +132,7 @@ def _decode(file: Path, preprocess: Preprocess) -> Image:
         with Image.open(file) as opened:
             mode = "L" if preprocess.color == "L" else "RGB"
             image = ImageOps.exif_transpose(opened).convert(mode)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+    except Exception as error:  # the decoders raise all sorts of errors on damaged files
         raise InvalidInputError(
             f"'{file}' cannot be decoded", why=str(error), hint="leave it out of the folder"
         ) from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from edgeconv.dims import evaluate
-from edgeconv.errors import UsageError, counted
+from edgeconv.errors import InvalidInputError, UsageError, counted
 from edgeconv.formats import load_handler
 from edgeconv.plugin.job import Json
 from edgeconv.plugin.quantizer import FloatModel
 from edgeconv.quantization.calibration import FEW_SAMPLES
 from edgeconv.quantization.candidates import Budget
 from edgeconv.quantization.dataset import LABEL, Dataset, open_dataset
-from edgeconv.quantization.evaluation import Evaluation
+from edgeconv.quantization.evaluation import Evaluation, Run
 from edgeconv.quantization.metrics import AGREEMENT, Metric, find_metric
 from edgeconv.quantization.preprocess import METADATA_KEY, Preprocess, read_preprocess
 from edgeconv.quantization.request import QuantizationRequest
@@ -43,7 +44,7 @@ class Material:
     Attributes:
         calibration: Where samples to calibrate with are; None where nothing is calibrated.
         indices: Which of them.
-        fidelity: Samples on which outputs are compared: of the calibration data, or noise.
+        fidelity: Samples on which outputs are compared with the float model's; None if it runs on none.
         budget: What is evaluated; None without evaluation data.
         manifest: What was calibrated with, for the report.
         warnings: What the user should know.
@@ -51,7 +52,7 @@ class Material:
 
     calibration: Dataset | None
     indices: tuple[int, ...]
-    fidelity: Evaluation
+    fidelity: Evaluation | None
     budget: Budget | None
     manifest: Mapping[str, Json]
     warnings: tuple[str, ...]
@@ -84,10 +85,8 @@ def open_material(
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             return session.run(inputs).outputs
 
-        compared = calibration or _noise(request, signature)
-        known = indices or tuple(range(compared.count))
-        few = known[:: max(1, len(known) // _FIDELITY_SAMPLES)][:_FIDELITY_SAMPLES]
-        fidelity = Evaluation.of(compared, few, run, keeps_inputs=False)
+        fidelity, told = _fidelity(request, signature, run, (calibration, indices), evaluated)
+        warnings += told
         budget = None if evaluated is None else _budget(request, evaluated, run)
     return Material(
         calibration=calibration,
@@ -97,6 +96,28 @@ def open_material(
         manifest=_manifest(request, calibration, indices, preprocess),
         warnings=tuple(warnings),
     )
+
+
+def _fidelity(
+    request: QuantizationRequest,
+    signature: Signature,
+    run: Run,
+    calibration: tuple[Dataset | None, tuple[int, ...]],
+    evaluated: Dataset | None,
+) -> tuple[Evaluation | None, list[str]]:
+    """Samples to compare outputs on: real ones if there are any, else noise; and what the user should know of them."""
+    dataset, indices = calibration
+    if dataset is None and evaluated is not None:
+        dataset, indices = evaluated, tuple(range(evaluated.count))
+    if dataset is not None:
+        few = indices[:: max(1, len(indices) // _FIDELITY_SAMPLES)][:_FIDELITY_SAMPLES]
+        return Evaluation.of(dataset, few, run, keeps_inputs=False), []
+    noise = _noise(request.seed, signature)
+    try:
+        found = Evaluation.of(noise, range(noise.count), run, keeps_inputs=False)
+    except InvalidInputError as error:
+        return None, [f"not compared with the float model, which does not run on noise: {error}"]
+    return found, ["compared with the float model on noise: give real inputs with --calibration"]
 
 
 def _open(
@@ -150,12 +171,11 @@ def _random(request: QuantizationRequest, signature: Signature) -> Dataset:
             why="there is no calibration data, and ranges found on noise lose accuracy without a word",
             hint="give --calibration DATA: a .npz, a folder of .npy, or of images (or --allow-random-calibration to try)",
         )
-    return _noise(request, signature)
+    return _noise(request.seed, signature)
 
 
-def _noise(request: QuantizationRequest, signature: Signature) -> Dataset:
-    """Noise in the shape of the inputs."""
-    random = np.random.default_rng(request.seed)
+def _noise(seed: int, signature: Signature) -> Dataset:
+    random = np.random.default_rng(seed)
     sizes = signature.example_sizes()
     arrays = {spec.name: _draw(random, spec, sizes) for spec in signature.inputs}
     return Dataset([arrays], signature, "noise")
@@ -173,13 +193,18 @@ def _draw(random: np.random.Generator, spec: TensorSpec, sizes: Mapping[str, int
 def _budget(
     request: QuantizationRequest,
     dataset: Dataset,
-    run: Callable[[Mapping[str, Array]], Mapping[str, Array]],
+    run: Run,
 ) -> Budget:
     sys.path[:0] = [entry for entry in request.python_path if entry not in sys.path]
     metric = _metric(request, dataset)
     indices = tuple(range(dataset.count))
     evaluation = Evaluation.of(dataset, indices, run, keeps_inputs=metric.needs_inputs)
     before = evaluation.measure(metric, evaluation.reference)
+    if not math.isfinite(before):
+        raise InvalidInputError(
+            f"metric '{metric.name}' of the float model is {before}",
+            hint="check the labels, the metric and the model's outputs",
+        )
     return Budget(metric=metric, max_drop=request.max_drop, before=before, evaluation=evaluation)
 
 

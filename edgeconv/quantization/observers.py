@@ -64,7 +64,7 @@ def observe_mse(histogram: Histogram, bits: int) -> Range:
     shares = np.linspace(_LEAST_SHARE, 1.0, _TRIED)
     lows = shares * whole.low if whole.low < 0 else np.zeros(1)
     highs = shares * whole.high if whole.high > 0 else np.zeros(1)
-    below, above = _clipping_errors(histogram, lows), _clipping_errors(histogram, highs)
+    below, above = _clipping_errors(histogram, lows, -1), _clipping_errors(histogram, highs, 1)
     steps = (highs[None, :] - lows[:, None]) / (2**bits - 1)
     inside = max(float(histogram.counts.sum()) - histogram.zeros, 0.0)
     errors = below[:, None] + above[None, :] + inside * steps**2 / 12
@@ -107,10 +107,9 @@ def find_observer(name: str) -> Observer:
     return OBSERVERS[name]
 
 
-def _clipping_errors(histogram: Histogram, ends: Values) -> Values:
-    """For each end of a range the summed squared distance of the values beyond it."""
+def _clipping_errors(histogram: Histogram, ends: Values, sign: int) -> Values:
+    """For each end of a range the summed squared distance of the values beyond it, below (-1) or above (1)."""
     centres, counts = histogram.centres(), histogram.counts
-    sign = -1.0 if ends.min() < 0 else 1.0
     outward = sign * centres
     order = np.argsort(outward)
     outward, counts = outward[order], counts[order]

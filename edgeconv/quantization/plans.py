@@ -3,66 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from glob import escape
 
 from edgeconv.errors import UsageError
 from edgeconv.plugin.quantizer import FloatModel, Operator, Precision, QuantizationPlan, Range
 from edgeconv.quantization.calibration import Statistics
 from edgeconv.quantization.observers import Observer
-from edgeconv.quantization.recipes import FLOAT, Recipe, find_recipe
+from edgeconv.quantization.overrides import Override
+from edgeconv.quantization.recipes import Recipe
 from edgeconv.signature import DType
 
 __all__ = [
-    "Override",
     "bits_by_tensor",
     "check_recipe",
     "make_plan",
-    "parse_override",
     "resolve",
     "with_source",
 ]
 
 _BITS = {"int8": 8, "int16": 16}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """Operators that have another precision than the recipe says.
-
-    Attributes:
-        pattern: Matched with the operator's name, and with the line and PyTorch node it came from; `*` and `?` are wild.
-        recipe: Name of a recipe, or `float32`.
-    """
-
-    pattern: str
-    recipe: str
-
-    @property
-    def precision(self) -> Precision:
-        """What the operators compute in."""
-        return FLOAT.precision if self.recipe == FLOAT.name else find_recipe(self.recipe).precision
-
-
-def parse_override(text: str) -> Override:
-    """An override as it is written: `PATTERN=RECIPE`.
-
-    Raises:
-        UsageError: It is written otherwise, or there is no such recipe.
-
-    Example:
-        >>> parse_override("*/classifier*=float32").recipe
-        'float32'
-    """
-    pattern, found, recipe = text.rpartition("=")
-    if not found or not pattern or not recipe:
-        raise UsageError(
-            f"'{text}' is no override",
-            hint="write PATTERN=RECIPE, such as '*classifier*=float32'",
-        )
-    if recipe != FLOAT.name:
-        find_recipe(recipe)
-    return Override(pattern=pattern, recipe=recipe)
 
 
 def with_source(operator: Operator, sources: Mapping[str, str]) -> Operator:
@@ -84,7 +45,9 @@ def resolve(operators: Sequence[Operator], overrides: Sequence[Override]) -> dic
     """
     found: dict[str, Precision] = {}
     for override in overrides:
-        matched = [one for one in operators if _matches(one, override.pattern)]
+        # The name of an operator means this one alone, whatever it is found in besides.
+        matched = [one for one in operators if escape(one.name) == override.pattern]
+        matched = matched or [one for one in operators if _matches(one, override.pattern)]
         if not matched:
             names = ", ".join(f"'{one.name}'" for one in operators[:8])
             raise UsageError(

@@ -43,7 +43,7 @@ class Preprocess(BaseModel):
         interpolation: Of the resizing.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     size: tuple[int, int]
     color: Literal["RGB", "BGR", "L"]
@@ -82,7 +82,11 @@ def read_preprocess(config: Path | None, declared: str | None) -> Preprocess | N
         try:
             table = tomllib.loads(config.read_text("utf-8")).get("preprocess")
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InvalidInputError(f"'{config}' cannot be read", why=str(error)) from error
+            raise InvalidInputError(
+                f"'{config}' cannot be read",
+                why=str(error),
+                hint=f"give a TOML file with a table such as\n{EXAMPLE}",
+            ) from error
         if table is not None:
             return _parse(table, f"[preprocess] of '{config}'")
     if declared:
@@ -90,7 +94,9 @@ def read_preprocess(config: Path | None, declared: str | None) -> Preprocess | N
             return _parse(json.loads(declared), "the model's own declaration of its preprocessing")
         except json.JSONDecodeError as error:
             raise InvalidInputError(
-                "the model's own declaration of its preprocessing is no JSON", why=str(error)
+                "the model's own declaration of its preprocessing is no JSON",
+                why=str(error),
+                hint=f"say it in edgeconv.toml instead:\n{EXAMPLE}",
             ) from error
     return None
 

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from edgeconv.errors import UsageError
 from edgeconv.plugin.quantizer import FLOAT32, Precision
 
-__all__ = ["FLOAT", "RECIPES", "Recipe", "find_recipe"]
+__all__ = ["FLOAT", "RECIPES", "Recipe", "find_recipe", "name_precision"]
 
 _BLOCKS = (32, 64, 128, 256)
 
@@ -110,3 +110,13 @@ def find_recipe(name: str) -> Recipe:
             hint="use one of: " + ", ".join(RECIPES),
         )
     return RECIPES[name]
+
+
+def name_precision(precision: Precision) -> str:
+    """The recipe, or `float32`, that an override names to give operators a precision.
+
+    Example:
+        >>> name_precision(RECIPES["int4-weights-b32"].precision)
+        'int4-weights-b32'
+    """
+    return next(one.name for one in (FLOAT, *_ALL) if one.precision == precision)

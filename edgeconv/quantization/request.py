@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from edgeconv.plugin.job import Json
-from edgeconv.quantization.plans import Override
+from edgeconv.quantization.overrides import Override, parse_override
 from edgeconv.signature import DType
 
 __all__ = ["AUTO", "OBSERVER_NAMES", "STEPS", "QuantizationRequest"]
@@ -50,6 +50,7 @@ class QuantizationRequest:
         optimize: Which of several that meet the budget is best.
         search_seconds: How long is searched at most.
         preprocess: An edgeconv.toml that says how images become inputs.
+        is_settled: Whether all of this comes from an earlier run: the steps are done, and not also left out to see what serves.
         sources: Lines of the user's program by names that operators begin with, as the artifact's report tells them.
         python_path: Where a metric of the user's own is found.
         seed: Of the selection of samples.
@@ -74,6 +75,7 @@ class QuantizationRequest:
     optimize: Literal["size", "latency"] = "size"
     search_seconds: float = 170.0
     preprocess: Path | None = None
+    is_settled: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
     python_path: tuple[str, ...] = ()
     seed: int = 0
@@ -96,8 +98,6 @@ class QuantizationRequest:
     @staticmethod
     def from_json(data: dict[str, Json]) -> QuantizationRequest:
         """What `to_json` wrote."""
-        from edgeconv.quantization.plans import parse_override
-
         values: dict[str, object] = dict(data)
         for name in _PATHS:
             values[name] = None if data[name] is None else Path(str(data[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -59,7 +60,11 @@ def _samples(data: object, signature: Signature) -> Iterator[dict[str, Array]]:
     for number, batch in enumerate(_batches(data)):
         arrays = _with_label(batch, number)
         for index in range(count_samples(arrays, signature)):
-            extras = {key: arrays[key][index : index + 1] for key in arrays if key not in names}
+            extras = {
+                key: arrays[key][index : index + 1]
+                for key in arrays
+                if key not in names and arrays[key].ndim
+            }
             yield {**cut_sample(arrays, index, signature).inputs, **extras}
 
 
@@ -98,8 +103,11 @@ def _with_label(batch: object, number: int) -> dict[str, Array]:
 
 def _write(path: Path, arrays: dict[str, Array]) -> None:
     try:
-        with path.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]  # the stub takes the keys for options
+        # Not `savez`: an input may have the name of one of its options.
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
     except OSError as error:
         raise OutputError(
             f"the data cannot be written to '{path.parent}'",

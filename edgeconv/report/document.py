@@ -20,6 +20,7 @@ __all__ = [
     "SCHEMA_PATH",
     "check_page",
     "foreign_reports",
+    "may_replace",
     "read_report",
     "report_schema",
     "to_text",
@@ -88,7 +89,7 @@ def read_report(path: Path) -> Report:
 
 def foreign_reports(folder: Path) -> list[str]:
     """Names of files in a folder that a report would have to replace, and that are none of ours."""
-    return [name for name, mark in _MARKS.items() if not _may_replace(folder / name, mark)]
+    return [name for name, mark in _MARKS.items() if not may_replace(folder / name, mark)]
 
 
 def check_page(path: Path) -> None:
@@ -97,7 +98,7 @@ def check_page(path: Path) -> None:
     Raises:
         OutputError: Somebody else's file is there.
     """
-    if not _may_replace(path, _MARKS[PAGE_NAME]):
+    if not may_replace(path, _MARKS[PAGE_NAME]):
         raise OutputError(
             f"'{path}' is not replaced",
             why="it exists already, and edgeconv did not make it",
@@ -105,7 +106,8 @@ def check_page(path: Path) -> None:
         )
 
 
-def _may_replace(path: Path, mark: bytes) -> bool:
+def may_replace(path: Path, mark: bytes) -> bool:
+    """Whether nothing is at a path, or a file of ours, which says a mark at its beginning."""
     if not path.exists() and not path.is_symlink():
         return True
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from edgeconv.report.document import write_text
 from edgeconv.report.figures import format_latency, format_seconds, format_size
 from edgeconv.report.model import ErrorReport
 from edgeconv.report.page import open_templates
+from edgeconv.report.quantization_files import (
+    PAGE_SUFFIX,
+    RECIPE_ID,
+    RECIPE_SUFFIX,
+    REPORT_SUFFIX,
+)
 from edgeconv.report.strict_json import strict
 from edgeconv.version import edgeconv_version
 
@@ -203,7 +210,7 @@ def build_quantization_report(
 
 
 def write_quantization_report(report: QuantizationReport, folder: Path, file_name: str) -> Path:
-    """Write the report, the page and the recipe beside an artifact.
+    """Write the report and the page, and for what was delivered the recipe that makes it again.
 
     Returns:
         Where the page is.
@@ -212,8 +219,11 @@ def write_quantization_report(report: QuantizationReport, folder: Path, file_nam
         OutputError: They cannot be written.
     """
     text = report.model_dump_json(by_alias=True, indent=2) + "\n"
-    write_text(folder / f"{file_name}.report.json", text)
-    page = folder / f"{file_name}.report.html"
+    write_text(folder / f"{file_name}{REPORT_SUFFIX}", text)
+    if report.artifact is not None:
+        recipe = json.dumps({"schema": RECIPE_ID, **report.reproduce}, indent=2) + "\n"
+        write_text(folder / f"{file_name}{RECIPE_SUFFIX}", recipe)
+    page = folder / f"{file_name}{PAGE_SUFFIX}"
     write_text(page, render_quantization_page(report))
     return page
 

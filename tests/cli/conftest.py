@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import pytest
 
@@ -14,6 +14,9 @@ from edgeconv.cli.main import run
 from edgeconv.execute.pool import WorkerPool
 from edgeconv.execute.runner import Lane, Reply, Task
 from edgeconv.settings import load_settings
+
+if TYPE_CHECKING:
+    from tests.cli.quantizable import Shelf
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,18 @@ def warm_pool() -> Iterator[WorkerPool]:
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch, warm_pool: WorkerPool) -> None:
     """Commands run in worker processes that have imported their frameworks already."""
-    for module in ("conversion", "examination"):
+    for module in ("conversion", "examination", "quantizing"):
         monkeypatch.setattr(f"edgeconv.{module}.WorkerPool", lambda *_, **__: Borrowed(warm_pool))
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """A network to be quantized, and data for it."""
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("onnx")
+    from tests.cli.quantizable import stock
+
+    return stock(tmp_path_factory.mktemp("shelf"))
 
 
 class Refusals:

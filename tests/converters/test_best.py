@@ -79,7 +79,7 @@ def test_a_route_that_computes_something_else_is_no_candidate(
         avoid=("edge-onnx",),
         converter_options={"torch-onnx": {"entry": real.entry}},
     )
-    done = run_request(request, api._Silent(), registry=Registry(specs), lanes=api._lanes(model))
+    done = run_request(request, api.Silent(), registry=Registry(specs), lanes=api._lanes(model))
     assert done.exit_status == 0
     report = read_report(out / REPORT_NAME)
     (goal,) = report.goals

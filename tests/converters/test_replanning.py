@@ -60,7 +60,7 @@ def _convert(
     model: ec.Model, out: Path, *goals: str, specs: tuple[ConverterSpec, ...], **changes: object
 ) -> Conversion:
     request = replace(api._request(model, None, out), out=out, goals=goals, **changes)  # type: ignore[arg-type]
-    return run_request(request, api._Silent(), registry=Registry(specs), lanes=api._lanes(model))
+    return run_request(request, api.Silent(), registry=Registry(specs), lanes=api._lanes(model))
 
 
 def _attempts(out: Path, format_id: str) -> list[tuple[str, str, str]]:
@@ -133,7 +133,7 @@ def test_a_module_that_died_with_its_process_is_captured_again_for_the_next_rout
     path.write_text(_FILE)
     options = ConversionOptions(model=f"{path}:build", out=out, goals=("onnx",))
     specs = _hostile("edge-onnx", "torch-onnx", name="crash", lane=None)
-    done = run_request(make_request(options), api._Silent(), registry=Registry(specs))
+    done = run_request(make_request(options), api.Silent(), registry=Registry(specs))
     assert done.outcome.exit_status == 0
     assert "capture-again" in [record.step.id for record in done.outcome.steps]
     assert [item[:2] for item in _attempts(out, "onnx")] == [

@@ -162,7 +162,7 @@ def _fail(
         ConversionOptions(model=model, out=out, goals=("onnx",), avoid=tuple(avoid))
     )
     request = replace(request, converter_options=options)
-    return run_request(request, api._Silent(), registry=registry, diagnosis_seconds=120.0)
+    return run_request(request, api.Silent(), registry=registry, diagnosis_seconds=120.0)
 
 
 def test_a_converter_that_crashes(nets: Path, tmp_path: Path) -> None:

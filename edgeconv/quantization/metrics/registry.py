@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from edgeconv.errors import InvalidInputError, UsageError
+from edgeconv.formats.handler import Array
 from edgeconv.quantization.metrics.classification import TOP1, TOP5
 from edgeconv.quantization.metrics.detection import MAP
 from edgeconv.quantization.metrics.fidelity import AGREEMENT, COSINE, MSE
@@ -43,30 +44,45 @@ def find_metric(name: str) -> Metric:
         )
     try:
         called = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a user's module may raise anything when imported
         raise UsageError(
             f"metric '{name}' cannot be loaded",
-            why=str(error),
-            hint="check the spelling and PYTHONPATH",
+            why=f"{type(error).__name__}: {error}",
+            hint="write package.module:function, of a module in this folder or one that is installed",
         ) from error
     if not callable(called):
-        raise UsageError(f"metric '{name}' is no function", why=f"it is {called!r}")
+        raise UsageError(
+            f"metric '{name}' is no function",
+            why=f"it is a {type(called).__name__}",
+            hint="name a function of the outputs that returns a number",
+        )
     return Metric(name=name, measure=lambda evaluated: _call(name, called, evaluated))
 
 
 def _call(name: str, function: Callable[..., object], evaluated: Evaluated) -> float:
-    takes = inspect.signature(function).parameters
-    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
-    extras = {key: value for key, value in evaluated.extras.items() if takes_all or key in takes}
     try:
-        figure = function(dict(evaluated.outputs), **extras)
+        figure = function(dict(evaluated.outputs), **_wanted_extras(function, evaluated.extras))
     except Exception as error:  # a user's function may raise anything
         raise InvalidInputError(
-            f"metric '{name}' failed", why=f"{type(error).__name__}: {error}"
+            f"metric '{name}' failed",
+            why=f"{type(error).__name__}: {error}",
+            hint="it is called with a mapping from output name to array, and with what else the data"
+            f" holds: {', '.join(sorted(evaluated.extras)) or 'nothing'}",
         ) from error
     try:
         return float(figure)  # type: ignore[arg-type]  # told below where it is none
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"metric '{name}' returned no number", why=f"it returned {figure!r}"
+            f"metric '{name}' returned no number",
+            why=f"it returned a {type(figure).__name__}",
+            hint="return one number, of which more is better",
         ) from error
+
+
+def _wanted_extras(
+    function: Callable[..., object], extras: Mapping[str, Array]
+) -> dict[str, Array]:
+    """What a function takes of what is no input."""
+    takes = inspect.signature(function).parameters
+    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
+    return {name: values for name, values in extras.items() if takes_all or name in takes}

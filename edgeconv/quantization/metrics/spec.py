@@ -66,7 +66,7 @@ class Metric:
 
 
 def only_output(evaluated: Evaluated, metric: str) -> Array:
-    """The output of a model that has one; of several, the only one that is named `output` or `logits`.
+    """The output of a model that has one; of several, the one named `output`, else `logits`, else `scores`.
 
     Raises:
         InvalidInputError: It is not clear which is meant.
@@ -74,9 +74,9 @@ def only_output(evaluated: Evaluated, metric: str) -> Array:
     outputs = evaluated.outputs
     if len(outputs) == 1:
         return next(iter(outputs.values()))
-    named = [name for name in ("output", "logits", "scores") if name in outputs]
-    if len(named) == 1:
-        return outputs[named[0]]
+    for name in ("output", "logits", "scores"):
+        if name in outputs:
+            return outputs[name]
     raise InvalidInputError(
         f"metric '{metric}' is about one output, and the model has {len(outputs)}",
         why="they are " + ", ".join(outputs),

@@ -50,6 +50,8 @@ def _equalize(model: FloatModel, pair: Pair, statistics: Statistics) -> bool:
     seen = statistics.channels.get(pair.between)
     if first is None or second is None or seen is None:
         return False
+    if len(seen.largest) != _channels(model, first) or not np.isfinite(seen.largest).all():
+        return False
     factors = _factors(model, second, seen.largest)
     if factors.max() / factors.min() < _WORTH_IT:
         return False
@@ -82,6 +84,11 @@ def _largest(model: FloatModel, weights: Weights, axis: int) -> Values:
     others = tuple(other for other in range(value.ndim) if other != axis % value.ndim)
     found: Values = np.abs(value).max(axis=others).astype(np.float64)
     return found
+
+
+def _channels(model: FloatModel, weights: Weights) -> int:
+    value = model.constant(weights.tensor)
+    return 0 if value is None else int(value.shape[weights.output_axis])
 
 
 def _scale(model: FloatModel, weights: Weights, axis: int, factors: Values) -> None:
