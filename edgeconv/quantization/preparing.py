@@ -24,6 +24,7 @@ __all__ = ["ALL_STEPS", "Prepared", "Preparer", "Step"]
 
 _SAME_FUNCTION_DB = 60.0
 _PROVEN_ON = 4
+_DYNAMIC = Precision(weights="int8", is_dynamic=True)
 
 
 class Step(StrEnum):
@@ -103,14 +104,15 @@ class Preparer:
                 statistics = self._calibrate_untouched(model)
             if any(changes.values()):
                 statistics = calibrate(model, self.dataset, self.indices)
-        operators = self._split(model, statistics) if Step.SPLIT in steps else {}
+        split = self._split(model, statistics) if Step.SPLIT in steps else {}
+        operators = {**self._while_running(model), **split}
         plan = QuantizationPlan(default=self.precision, operators=operators)
         changes |= self._round(model, statistics, steps, plan)
         return Prepared(
             model=model,
             statistics=statistics,
             operators=operators,
-            changes=changes | ({Step.SPLIT.value: len(operators)} if operators else {}),
+            changes=changes | ({Step.SPLIT.value: len(split)} if split else {}),
             notes=tuple(notes),
         )
 
@@ -157,6 +159,16 @@ class Preparer:
             return {}
         ranges = statistics.ranges(observe_min_max, {})
         return {one.name: FLOAT32 for one in find_mixed_outputs(model, ranges)}
+
+    def _while_running(self, model: FloatModel) -> dict[str, Precision]:
+        """Operators with weights that no static kernel takes, such as LSTM, where one quantizes while it runs."""
+        if not self.precision.is_static:
+            return {}
+        return {
+            one.name: _DYNAMIC
+            for one in model.operators
+            if model.refusal(one, self.precision) and not model.refusal(one, _DYNAMIC)
+        }
 
     def _is_same(self, model: FloatModel) -> bool:
         """Whether a model still computes what the file does."""
