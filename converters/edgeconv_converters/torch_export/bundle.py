@@ -14,23 +14,26 @@ from edgeconv.signature import Signature
 from edgeconv.validation.reference import NoiseSource, Reference, write_case
 from edgeconv.validation.tolerance import share_tolerance
 from edgeconv_converters.torch_export.arrays import to_array
-from edgeconv_converters.torch_export.evaluate import (
-    largest_difference,
-    perturb,
-    run,
-    run_in_float64,
-)
+from edgeconv_converters.torch_export.evaluate import largest_difference, perturb, run
+from edgeconv_converters.torch_export.exact import ExactRuns, is_rounded
 from edgeconv_converters.torch_export.trial import Ran, Trial
 
 __all__ = ["write_reference"]
 
-_FIRST_FLOAT64_CASES = 3
 # Ten times as much would pass: a tenth of the output's largest value.
 _LOUD_FRACTION = 0.01
 
 
-def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[str]:
+def write_reference(
+    folder: Path, trial: Trial, exact: ExactRuns, signature: Signature
+) -> list[str]:
     """Write the bundle into `folder`.
+
+    Args:
+        folder: Made if missing.
+        trial: What ran.
+        exact: What of it runs in float64.
+        signature: Of the model.
 
     Returns:
         What the user should know.
@@ -48,7 +51,7 @@ def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[st
         )
         for ran in trial.ran
     )
-    floors, source = _noise_floor(trial)
+    floors, source = _noise_floor(trial, exact)
     ranges = {name: _range(trial.ran, index) for index, name in enumerate(names)}
     notes = [*_special_values(trial, names), *_loud(trial, names, floors, ranges)]
     if source == "perturbation":
@@ -67,19 +70,19 @@ def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[st
     return notes
 
 
-def _noise_floor(trial: Trial) -> tuple[list[float], NoiseSource]:
+def _noise_floor(trial: Trial, exact: ExactRuns) -> tuple[list[float], NoiseSource]:
     first = trial.ran[0]
     floors = [_Floor() for _ in first.outputs]
     state = trial.module.state_dict().values()
-    if not any(_is_rounded(tensor) for tensor in (*first.outputs, *first.inputs, *state)):
+    if not any(is_rounded(tensor) for tensor in (*first.outputs, *first.inputs, *state)):
         return [0.0] * len(floors), "none"
     source: NoiseSource = "float64"
-    for ran in _spread(trial.ran):
-        exact = run_in_float64(trial.program, trial.module, ran.inputs)
-        if exact is None:
+    for ran, found in exact.results():
+        truths = found
+        if truths is None:
             source = "perturbation"
-            exact = run(trial.module, perturb(ran.inputs, trial.seed), trial.seed)
-        for floor, mine, truth in zip(floors, ran.outputs, exact, strict=True):
+            truths = run(trial.module, perturb(ran.inputs, trial.seed), trial.seed)
+        for floor, mine, truth in zip(floors, ran.outputs, truths, strict=True):
             floor.add(mine, truth)
     return [floor.value for floor in floors], source
 
@@ -93,7 +96,7 @@ class _Floor:
     count: int = 0
 
     def add(self, mine: Tensor, truth: Tensor) -> None:
-        if _is_rounded(mine):
+        if is_rounded(mine):
             distance = largest_difference(mine, truth)
             # An infinite distance is a value that overflows or is undefined, which is no rounding.
             self.distance = max(self.distance, distance if np.isfinite(distance) else 0.0)
@@ -104,21 +107,6 @@ class _Floor:
     @property
     def value(self) -> float:
         return self.flipped / self.count if self.count else self.distance
-
-
-def _is_rounded(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _spread(ran: list[Ran]) -> list[Ran]:
-    """The example and its noise, and the first of each other kind: float64 costs several times float32.
-
-    Rounding matters to some inputs a thousand times more than to others (attention that is all but a maximum), so
-    the noise of an input that was not looked at would be anybody's guess.
-    """
-    kinds = {one.drawn.kind: one for one in reversed(ran)}
-    others = (one for kind, one in kinds.items() if kind not in ("example", "noise"))
-    return [*ran[:_FIRST_FLOAT64_CASES], *others]
 
 
 def _range(ran: list[Ran], index: int) -> tuple[float, float]:
@@ -138,12 +126,12 @@ def _loud(
     """What the user should know of outputs that verification can tell little about."""
     for name, floor, output in zip(names, floors, trial.ran[0].outputs, strict=True):
         largest = max(abs(limit) for limit in ranges[name])
-        if not _is_rounded(output) and floor:
+        if not is_rounded(output) and floor:
             yield (
                 f"output '{name}' follows from rounded numbers: {floor:.1%} of it flips in float64,"
                 f" and {share_tolerance(floor):.1%} may differ"
             )
-        elif _is_rounded(output) and floor > _LOUD_FRACTION * largest > 0:
+        elif is_rounded(output) and floor > _LOUD_FRACTION * largest > 0:
             yield (
                 f"output '{name}' depends on rounding: it is off by {floor:.1e} in float64, with a"
                 f" largest value of {largest:.1e}: a wrong artifact may pass"
