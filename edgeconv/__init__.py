@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeconv.api import convert as convert
     from edgeconv.api import load as load
     from edgeconv.api import validate as validate
+    from edgeconv.api_quantization import quantize as quantize
     from edgeconv.artifact import Artifact as Artifact
     from edgeconv.errors import CaptureError as CaptureError
     from edgeconv.errors import ConversionError as ConversionError

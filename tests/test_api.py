@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,12 @@ from edgeconv.errors import UsageError, error_classes
 def test_every_public_name_resolves() -> None:
     assert all(getattr(ec, name) is not None for name in ec.__all__)
     assert sorted(ec.__all__) == ec.__all__
+
+
+def test_type_checkers_see_every_public_name() -> None:
+    text = Path(ec.__file__).read_text()
+    seen = re.findall(r"^    from edgeconv\S* import (\w+) as \1$", text, re.MULTILINE)
+    assert sorted(seen) == sorted(set(ec.__all__) - {"__version__"})
 
 
 def test_every_error_is_public() -> None:

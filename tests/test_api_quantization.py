@@ -92,12 +92,14 @@ def test_beside_the_artifact_unless_told_otherwise(shelf: Shelf, tmp_path: Path)
 
 
 def test_a_saved_recipe_and_overrides(shelf: Shelf, tmp_path: Path) -> None:
-    data = {"calibration": shelf.calibration}
-    first = ec.quantize(shelf.tflite, overrides={"scores": "float32"}, out=tmp_path / "a", **data)
+    data = shelf.calibration
+    first = ec.quantize(
+        shelf.tflite, overrides={"scores": "float32"}, out=tmp_path / "a", calibration=data
+    )
     layers = cast("list[dict[str, str]]", report_of(first)["layers"])
     assert {one["name"]: one["precision"] for one in layers}["scores"] == "float32"
     saved = first.path.with_name(f"{first.path.name}.recipe.json")
-    again = ec.quantize(shelf.tflite, recipe=saved, out=tmp_path / "b", **data)
+    again = ec.quantize(shelf.tflite, recipe=saved, out=tmp_path / "b", calibration=data)
     assert again.digest == first.digest
 
 
@@ -118,8 +120,8 @@ def test_errors_are_those_of_edgeconv(shelf: Shelf, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, ec.Artifact]]:
     """Two sample models, each converted once."""
-    torch = pytest.importorskip("torch")
-    del torch
+    pytest.importorskip("torch")
+    from edgeconv.api import Silent
     from edgeconv.conversion import ConversionOptions, run_conversion
 
     found: dict[str, Mapping[str, ec.Artifact]] = {}
@@ -136,15 +138,9 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[
             name=name,
             out=tmp_path_factory.mktemp(name),
         )
-        outcome = run_conversion(options, ec_silent()).outcome
+        outcome = run_conversion(options, Silent()).outcome
         found[name] = {goal.format: goal.artifact for goal in outcome.goals if goal.artifact}
     return found
-
-
-def ec_silent() -> object:
-    from edgeconv.api import Silent
-
-    return Silent()
 
 
 @pytest.mark.slow
@@ -166,8 +162,9 @@ def test_token_ids_and_sentences_of_any_length(
             "attention_mask": np.ones((count, length), np.int64),
         }
         wanted, got = source.run(tokens), small.run(tokens)
-        for name, values in wanted.items():
-            cosine = np.sum(values * got[name]) / np.linalg.norm(values) / np.linalg.norm(got[name])
+        for name in wanted:
+            a, b = (one[name].astype(np.float64).ravel() for one in (wanted, got))
+            cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
             assert cosine > 0.99, (name, length)
 
 

@@ -107,7 +107,7 @@ class Bench(Workbench):
 
     def run(self, path: Path, evaluation: Evaluation) -> dict[str, Array]:
         error = json.loads(path.read_text())["error"]
-        return {"y": evaluation.reference["y"] + np.float32(error)}
+        return {"y": evaluation.reference["y"].astype(np.float32) + np.float32(error)}
 
 
 def reference(model: FakeModel) -> Evaluation:

@@ -42,10 +42,15 @@ def npy(array: Array) -> bytes:
 @pytest.fixture(params=["npz", "compressed", "npy", "archives"])
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Seven samples with labels and names of classes."""
-    arrays = {"x": rows(7), "label": np.arange(7), "classes": np.array(["a", "b"])}
+    arrays: dict[str, Array] = {
+        "x": rows(7),
+        "label": np.arange(7),
+        "classes": np.array(["a", "b"]),
+    }
     if request.param in ("npz", "compressed"):
         path = tmp_path / "data.npz"
-        (np.savez if request.param == "npz" else np.savez_compressed)(path, **arrays)
+        save = np.savez if request.param == "npz" else np.savez_compressed
+        save(path, **arrays)  # type: ignore[arg-type]  # the stub takes the keys for options
         return path
     folder = tmp_path / "data"
     folder.mkdir()
@@ -55,7 +60,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     else:
         for number, part in enumerate(np.array_split(np.arange(7), 3)):
             cut = {"x": arrays["x"][part], "label": arrays["label"][part]}
-            np.savez(folder / f"{number}.npz", **cut)
+            np.savez(folder / f"{number}.npz", **cut)  # type: ignore[arg-type]  # the stub takes the keys for options
     return folder
 
 

@@ -38,7 +38,7 @@ def test_nothing_is_worse_than_nan(broken: float) -> None:
     assert snr_db(np.ones(3), np.array([1, broken, 1])) == -200
 
 
-def _run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+def _run(inputs: Mapping[str, Array]) -> Mapping[str, NDArray[np.float32]]:
     return {"y": inputs["x"][:, :2].astype(np.float32) * 2}
 
 
@@ -47,7 +47,7 @@ def test_outputs_of_all_samples_stand_together(tmp_path: Path, opened: Opener) -
     np.savez(tmp_path / "d.npz", x=x, label=x[:, :2].argmax(axis=1))
     dataset = opened(tmp_path / "d.npz")
     found = Evaluation.of(dataset, range(dataset.count), _run, keeps_inputs=True)
-    np.testing.assert_allclose(found.reference["y"], x[:, :2] * 2)
+    np.testing.assert_array_equal(found.reference["y"], x[:, :2] * 2)
     np.testing.assert_array_equal(found.inputs["x"], x)
     top1 = find_metric("top1")
     assert found.measure(top1, found.reference) == 1

@@ -236,7 +236,7 @@ def test_constants_of_the_same_bytes_change_one_by_one(tmp_path: Path, format_id
         assert value is not None
         model.set_constant(first, value + 1)
         for other in others:
-            np.testing.assert_array_equal(model.constant(other), value)  # type: ignore[arg-type]  # it is there
+            np.testing.assert_array_equal(model.constant(other), value)
 
 
 def test_a_bias_that_several_operators_read_is_left_alone(tmp_path: Path, format_id: str) -> None:

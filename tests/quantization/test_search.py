@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeconv.plugin.quantizer import FLOAT32, Precision
@@ -25,7 +26,9 @@ FLOAT = Refuge(name="float32", precision=FLOAT32)
 WIDE = Refuge(name="int16x8", precision=INT16)
 ERROR = Metric(
     name="error",
-    measure=lambda found: float((found.outputs["y"] - found.reference["y"]).mean()),
+    measure=lambda found: float(
+        np.subtract(found.outputs["y"], found.reference["y"], dtype=np.float32).mean()
+    ),
     is_higher_better=False,
 )
 
@@ -69,6 +72,7 @@ class Trial:
             plan=plan,
             file=model.quantize(plan, folder / "base"),
             size_bytes=1,
+            snr_db=0.0,
         )
 
     def ranking(self) -> list[str]:
@@ -177,7 +181,7 @@ def test_the_front_of_size_and_loss() -> None:
         )
         file = FakeModel(noise=[]).quantize(plan, Path("/dev/null"))
         return Candidate(
-            name=name, path=Path(name), plan=plan, file=file, size_bytes=size, drop=drop
+            name=name, path=Path(name), plan=plan, file=file, size_bytes=size, snr_db=0.0, drop=drop
         )
 
     made = [
