@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: install demo test lint types layers check benchmark scoreboard latency opinfo clean
+.PHONY: install demo test lint types layers check benchmark scoreboard latency quantization opinfo clean
 
 install: $(READY)
 
@@ -56,6 +56,10 @@ scoreboard: $(READY)
 latency: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group benchmarks
 	$(BIN)/python -m benchmarks.latency $(ZOO) $(ANEW)
+
+# Every recipe on the sample models beside plain use of the libraries; goes on where it was stopped.
+quantization: $(READY)
+	$(BIN)/python -m benchmarks.quantization $(ANEW)
 
 # PyTorch's own OpInfo samples through all of our writers; goes on where it was stopped.
 opinfo: $(READY)

@@ -1,1 +1,1 @@
-"""Seven small models with weights, test data and cards: what edgeconv is tried on, by people and by tests."""
+"""Eight small models with weights, test data and cards: what edgeconv is tried on, by people and by tests."""

@@ -17,6 +17,7 @@ from edgeconv.signature import Signature
 from edgeconv.source import parse_input, parse_inputs
 
 __all__ = [
+    "CALIBRATION_FILE",
     "CARD_FILE",
     "ROOT",
     "TEST_FILE",
@@ -31,6 +32,7 @@ __all__ = [
 ROOT = Path(__file__).parent
 CARD_FILE = "card.toml"
 TEST_FILE = "test.npz"
+CALIBRATION_FILE = "calibration.npz"
 
 
 class StorageWay(StrEnum):

@@ -1,4 +1,4 @@
-"""The data of the three digit models: scikit-learn's handwritten digits, scaled up, with a fixed split.
+"""The data of the four digit models: scikit-learn's handwritten digits, scaled up, with a fixed split.
 
 It is real handwriting that comes with a library, so the weights can be made again without a download.
 """

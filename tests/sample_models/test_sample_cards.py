@@ -16,6 +16,7 @@ from edgeconv.errors import InvalidInputError
 from edgeconv.source import parse_model
 from sample_models import cards
 from sample_models.cards import (
+    CALIBRATION_FILE,
     CARD_FILE,
     ROOT,
     TEST_FILE,
@@ -35,12 +36,13 @@ def stored_files() -> Iterator[Path]:
     return (path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-def test_every_folder_is_a_sample_model_and_the_seven_are_there() -> None:
+def test_every_folder_is_a_sample_model_and_the_eight_are_there() -> None:
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(model_names())
     assert folders == {
         "anomaly_autoencoder",
         "digits_mobilenet",
+        "digits_mobilenetv3",
         "digits_resnet8",
         "digits_vit",
         "gesture_lstm",
@@ -53,7 +55,7 @@ def test_every_folder_is_a_sample_model_and_the_seven_are_there() -> None:
 def test_a_card_is_complete_and_its_files_exist(name: str) -> None:
     card = read_card(name)
     assert card.name == name
-    assert {"model.py", "train.py", TEST_FILE, card.storage.file} <= {
+    assert {"model.py", "train.py", TEST_FILE, CALIBRATION_FILE, card.storage.file} <= {
         path.name for path in folder_of(name).iterdir()
     }
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from sample_models.anomaly_autoencoder.data import load_machine_split
-from sample_models.cards import TEST_FILE, folder_of, model_names, read_card
+from sample_models.calibration import CALIBRATION_SIZE, calibration_names, make_calibration
+from sample_models.cards import CALIBRATION_FILE, TEST_FILE, folder_of, model_names, read_card
 from sample_models.digits import load_digit_split, warp_digits
 from sample_models.evaluation import reconstruction_auc, top1
 from sample_models.gesture_lstm.data import crop_randomly, load_gesture_split
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.integration
 SPLITS: dict[str, Callable[[], Split]] = {
     "anomaly_autoencoder": lambda: load_machine_split(seed_of("anomaly_autoencoder")),
     "digits_mobilenet": lambda: load_digit_split(48, 3),
+    "digits_mobilenetv3": lambda: load_digit_split(32, 1),
     "digits_resnet8": lambda: load_digit_split(32, 3),
     "digits_vit": lambda: load_digit_split(32, 1),
     "gesture_lstm": lambda: load_gesture_split(seed_of("gesture_lstm")),
@@ -79,6 +81,32 @@ def test_the_stored_sentences_are_those_that_the_code_makes() -> None:
     for name, array in made.inputs.items():
         np.testing.assert_array_equal(array, kept.inputs[name])
     assert not np.array_equal(make_sentences(99).inputs["input_ids"], kept.inputs["input_ids"])
+
+
+def stored_calibration(name: str) -> Samples:
+    return load_samples(folder_of(name) / CALIBRATION_FILE, read_card(name).input_names())
+
+
+def test_every_model_has_calibration_data() -> None:
+    assert set(calibration_names()) == set(model_names())
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_calibration_data_are_inputs_that_are_not_held_out(name: str) -> None:
+    calibration, test = stored_calibration(name), stored(name)
+    assert set(calibration.inputs) == set(read_card(name).input_names())
+    assert not calibration.extras
+    assert len(calibration) == (64 if name == "sentence_encoder" else CALIBRATION_SIZE)
+    key = read_card(name).input_names()[0]
+    assert calibration.inputs[key].dtype == test.inputs[key].dtype
+    assert overlapping_rows(test.inputs[key], calibration.inputs[key]) == 0
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_stored_calibration_data_are_those_that_the_code_makes(name: str) -> None:
+    made, kept = make_calibration(name), stored_calibration(name)
+    for key, array in made.inputs.items():
+        assert np.mean(array != kept.inputs[key]) < 0.001  # a last bit, as above
 
 
 def test_another_seed_makes_other_samples() -> None:
