@@ -93,12 +93,14 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
         (2, _touches("uint32")),
     ),
     "CONCATENATION": ((6, _takes("float16")), (4, _takes("uint32")), *_SHORT),
-    "CONV_2D": ((6, _is_grouped),),
+    "CONV_2D": ((6, _is_grouped), (3, _takes("int8"))),
     "DEPTHWISE_CONV_2D": (
+        (3, _takes("int8")),
         (2, _differs("dilationHFactor", 1)),
         (2, _differs("dilationWFactor", 1)),
     ),
     "DEPTH_TO_SPACE": _PLAIN,
+    "DEQUANTIZE": _SHORT,
     "DIV": ((2, _broadcasts_above(4)),),
     "DYNAMIC_UPDATE_SLICE": (
         (6, _takes("bfloat16")),
@@ -115,7 +117,7 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     ),
     "FLOOR_DIV": ((3, _takes(*_BYTES)), (2, _takes("float32"))),
     "FLOOR_MOD": ((2, _takes(*_BYTES)),),
-    "FULLY_CONNECTED": ((6, _has_inputs(2)), (5, _has("keepNumDims", *_ON))),
+    "FULLY_CONNECTED": ((6, _has_inputs(2)), (5, _has("keepNumDims", *_ON)), (4, _takes("int8"))),
     "GATHER": (
         (6, _takes("int16", position=1)),
         (5, _differs("batchDims", 0)),
@@ -147,6 +149,7 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     "PACK": ((4, _takes("uint32")), *_SHORT),
     "PAD": _PADDING,
     "PADV2": _PADDING,
+    "QUANTIZE": ((2, _takes("int16", position=1)),),
     "RANGE": ((2, _takes("int64")),),
     "REDUCE_MAX": _SHORT,
     "REDUCE_MIN": _SHORT,
@@ -190,7 +193,11 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
         (3, _takes("bool")),
         *_PLAIN,
     ),
-    "TRANSPOSE_CONV": ((4, _differs("fusedActivationFunction", "NONE")), (3, _has_inputs(4))),
+    "TRANSPOSE_CONV": (
+        (4, _differs("fusedActivationFunction", "NONE")),
+        (3, _has_inputs(4)),
+        (2, _takes("int8", position=1)),
+    ),
 }
 
 
