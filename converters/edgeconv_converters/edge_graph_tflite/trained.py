@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from edgeconv.graph import Graph, Node, Tensor
 from edgeconv.graph.quantization import Quantization
+from edgeconv.passes.integer_offsets import store_integers_as
 from edgeconv.plugin import Json
 from edgeconv.signature import DType
 from edgeconv_converters.edge_graph_tflite.integer_kernels import (
@@ -26,7 +27,6 @@ from edgeconv_converters.edge_graph_tflite.integer_kernels import (
 
 __all__ = ["Account", "compute_in_integers"]
 
-_UNSIGNED_OFFSET = 128
 
 
 @dataclass(slots=True)
@@ -50,25 +50,10 @@ def compute_in_integers(graph: Graph) -> Account | None:
     """Rewrite a graph, in place; None for a graph without trained scales, which stays as it is."""
     if not any(node.op in ("QUANTIZE", "DEQUANTIZE") for node in graph.nodes):
         return None
-    _make_signed(graph)
+    store_integers_as(graph, DType.INT8)  # which kernels are for
     rewriter = _Rewriter(graph)
     rewriter.run()
     return rewriter.account()
-
-
-def _make_signed(graph: Graph) -> None:
-    """uint8 as int8, with zero points that are 128 lower: the same real values, and kernels for them."""
-    consumers, returned = graph.consumers(), set(graph.outputs)
-    for node in graph.nodes:
-        if node.op != "QUANTIZE" or node.output.dtype != DType.UINT8 or node.output in returned:
-            continue
-        readers = consumers.get(node.output, [])
-        if any(reader.op != "DEQUANTIZE" for reader in readers):
-            continue
-        node.output.dtype = DType.INT8
-        node.attributes["dtype"] = DType.INT8.value
-        for each in (node, *readers):
-            each.attributes["zero_point"] = each.integer("zero_point") - _UNSIGNED_OFFSET
 
 
 def _quantization_of(node: Node, dtype: DType) -> Quantization:

@@ -20,6 +20,10 @@ from edgeconv_converters.torch_export.evaluate import (
     run,
     run_in_float64,
 )
+from edgeconv_converters.torch_export.rounding_noise import (
+    has_rounded_activations,
+    run_rounded_otherwise,
+)
 from edgeconv_converters.torch_export.trial import Ran, Trial
 
 __all__ = ["write_reference"]
@@ -75,13 +79,20 @@ def _noise_floor(trial: Trial) -> tuple[list[float], NoiseSource]:
         return [0.0] * len(floors), "none"
     source: NoiseSource = "float64"
     for ran in _spread(trial.ran):
-        exact = run_in_float64(trial.program, trial.module, ran.inputs)
-        if exact is None:
-            source = "perturbation"
-            exact = run(trial.module, perturb(ran.inputs, trial.seed), trial.seed)
+        exact, source = _other_outputs(trial, ran)
         for floor, mine, truth in zip(floors, ran.outputs, exact, strict=True):
             floor.add(mine, truth)
     return [floor.value for floor in floors], source
+
+
+def _other_outputs(trial: Trial, ran: Ran) -> tuple[tuple[Tensor, ...], NoiseSource]:
+    """What another correct implementation might have computed."""
+    if trial.program is not None and has_rounded_activations(trial.program):
+        return run_rounded_otherwise(trial.program, ran.inputs, trial.seed), "rounding"
+    exact = run_in_float64(trial.program, trial.module, ran.inputs)
+    if exact is not None:
+        return exact, "float64"
+    return run(trial.module, perturb(ran.inputs, trial.seed), trial.seed), "perturbation"
 
 
 @dataclass(slots=True)
