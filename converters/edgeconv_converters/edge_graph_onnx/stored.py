@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from edgeconv.graph import Graph, Node, Tensor
@@ -9,10 +11,11 @@ from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.model import Constant
 from edgeconv.graph.quantization import Quantization
 from edgeconv.passes.integer_offsets import store_integers_as
+from edgeconv.plugin import Json
 from edgeconv.signature import DType
 from edgeconv_converters.edge_graph_onnx.emitter import Emitter, place_of
 
-__all__ = ["add_constant", "ready_for_integers"]
+__all__ = ["add_constant", "count_between_integers", "ready_for_integers"]
 
 _WEIGHTED = ("CONV", "FULLY_CONNECTED")
 _ACTIVATIONS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
@@ -84,6 +87,27 @@ def _in_steps(bias: Tensor, scale: float, weight: Tensor) -> Tensor | None:
             axis=None if stored.axis is None else 0,
         ),
     )
+
+
+def count_between_integers(graph: Graph) -> dict[str, Json]:
+    """For the details of the step: how many operators read and make integers, and how many of each do not; empty without any."""
+    ends = ("QUANTIZE", "DEQUANTIZE")
+    if not any(node.op in ends for node in graph.nodes):
+        return {}
+    producers, consumers = graph.producers(), graph.consumers()
+    left: Counter[str] = Counter()
+    count = 0
+    for node in graph.nodes:
+        if node.op in ends:
+            continue
+        makers = [producers.get(t) for t in node.inputs if t is not None and not t.is_constant]
+        readers = [reader for tensor in node.outputs for reader in consumers.get(tensor, [])]
+        is_between = all(maker and maker.op == "DEQUANTIZE" for maker in makers)
+        if is_between and readers and all(reader.op == "QUANTIZE" for reader in readers):
+            count += 1
+        else:
+            left[node.op] += 1
+    return {"integer_operators": count, "float_operators": dict(sorted(left.items()))}
 
 
 def add_constant(emitter: Emitter, tensor: Tensor) -> str:

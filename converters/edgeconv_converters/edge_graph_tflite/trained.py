@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgeconv.graph import Graph, Node, Tensor
+from edgeconv.graph import Builder, Graph, Node, Tensor
 from edgeconv.graph.quantization import Quantization
 from edgeconv.passes.integer_offsets import store_integers_as
 from edgeconv.plugin import Json
@@ -62,6 +62,31 @@ def _quantization_of(node: Node, dtype: DType) -> Quantization:
     )
 
 
+def _note_scales(graph: Graph) -> None:
+    """Give the tensors of integers their scales; what reads them with another scale computes that itself."""
+    names = [tensor.name for node in graph.nodes for tensor in node.outputs]
+    builder = Builder(graph.name, graph.dims, taken=names)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op == "QUANTIZE":
+            node.output.quantization = _quantization_of(node, node.output.dtype)
+        if node.op != "DEQUANTIZE":
+            nodes.append(node)
+            continue
+        stored, wanted = node.input(0), _quantization_of(node, node.input(0).dtype)
+        if stored.quantization in (None, wanted):
+            stored.quantization = wanted
+            nodes.append(node)
+            continue
+        builder.graph.nodes, builder.source, builder.prefix = [], node.source, node.output.name
+        steps = builder.op("CAST", stored, dtype="float32")
+        shifted = builder.op("SUB", steps, builder.scalar(wanted.zero_points[0], DType.FLOAT32))
+        builder.op("MUL", shifted, builder.scalar(wanted.scales[0], DType.FLOAT32))
+        nodes += builder.graph.nodes
+        nodes[-1].outputs = [node.output]
+    graph.nodes = nodes
+
+
 class _Rewriter:
     """Walks a graph once, in the order in which it runs."""
 
@@ -76,11 +101,7 @@ class _Rewriter:
         self._renamed: dict[Tensor, Tensor] = {}
 
     def run(self) -> None:
-        for node in self._graph.nodes:
-            if node.op == "QUANTIZE":
-                node.output.quantization = _quantization_of(node, node.output.dtype)
-            elif node.op == "DEQUANTIZE":
-                node.input(0).quantization = _quantization_of(node, node.input(0).dtype)
+        _note_scales(self._graph)
         for node in self._graph.nodes:
             node.inputs = [None if t is None else self._renamed.get(t, t) for t in node.inputs]
             if not self._rewrite(node):
@@ -114,15 +135,17 @@ class _Rewriter:
         return self._compute(node)
 
     def _quantize(self, node: Node) -> bool:
-        """Integers that are made of the same ones again are these; of others, they are scaled anew."""
+        """Integers that are made of the same ones again are these.
+
+        Those of another scale are made by way of float: XNNPACK rescales integers with a factor of 8 bits, which is off by up to
+        half a step.
+        """
         known = self._integers.get(node.input(0))
-        if known is None or node.output.dtype != DType.INT8:
+        is_same = known is not None and known.quantization == node.output.quantization
+        if known is None or not is_same or node.output in self._returned:
             return False
-        if known.quantization == node.output.quantization and node.output not in self._returned:
-            self._renamed[node.output] = known
-            return True
-        node.inputs = [known]
-        return False
+        self._renamed[node.output] = known
+        return True
 
     def _move(self, node: Node) -> bool:
         """The same values elsewhere are the same integers elsewhere."""
@@ -145,21 +168,22 @@ class _Rewriter:
         if node.attributes.get("fused_activation_function", "NONE") != "NONE":
             return None
         moved = node.inputs if node.op in JOINING else node.inputs[:1]
-        found = [self._integers.get(tensor) for tensor in moved if tensor is not None]
-        known = [tensor for tensor in found if tensor is not None]
-        if len(known) != len(moved):
+        reals = [tensor for tensor in moved if tensor is not None and tensor in self._integers]
+        if len(reals) != len(moved):
             return None
+        known = [self._integers[tensor] for tensor in reals]
         if all(tensor.quantization == known[0].quantization for tensor in known):
             return known
         wanted = self._wanted(node.outputs[0])
-        return None if wanted is None else [self._rescale(tensor, wanted) for tensor in known]
+        return None if wanted is None else [self._rescale(tensor, wanted) for tensor in reals]
 
-    def _rescale(self, tensor: Tensor, wanted: Quantization) -> Tensor:
-        """The integers with another scale."""
-        if tensor.quantization == wanted:
-            return tensor
-        rescaled = _as_integers(tensor, wanted)
-        self._nodes.append(Node(op="QUANTIZE", inputs=[tensor], outputs=[rescaled]))
+    def _rescale(self, real: Tensor, wanted: Quantization) -> Tensor:
+        """The integers of a float tensor with another scale."""
+        known = self._integers[real]
+        if known.quantization == wanted:
+            return known
+        rescaled = _as_integers(real, wanted)
+        self._nodes.append(Node(op="QUANTIZE", inputs=[real], outputs=[rescaled]))
         return rescaled
 
     def _compute(self, node: Node) -> bool:

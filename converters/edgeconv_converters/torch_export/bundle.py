@@ -33,6 +33,7 @@ _FIRST_FLOAT64_CASES = 3
 _LOUD_FRACTION = 0.01
 # Ten floors pass. Where values that are rounded otherwise tell how far apart two implementations are, three times as far will do.
 _ROUNDED_SHARE = 0.3
+_WHERE = {"rounding": "where activations are rounded the other way"}
 
 
 def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[str]:
@@ -56,7 +57,7 @@ def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[st
     )
     floors, source = _noise_floor(trial)
     ranges = {name: _range(trial.ran, index) for index, name in enumerate(names)}
-    notes = [*_special_values(trial, names), *_loud(trial, names, floors, ranges)]
+    notes = [*_special_values(trial, names), *_loud(trial, names, floors, ranges, source)]
     if source == "perturbation":
         notes.append(
             "the model does not run in float64: its noise floor is that of perturbed inputs"
@@ -147,19 +148,24 @@ def _range(ran: list[Ran], index: int) -> tuple[float, float]:
 
 
 def _loud(
-    trial: Trial, names: list[str], floors: list[float], ranges: Mapping[str, tuple[float, float]]
+    trial: Trial,
+    names: list[str],
+    floors: list[float],
+    ranges: Mapping[str, tuple[float, float]],
+    source: NoiseSource,
 ) -> Iterator[str]:
     """What the user should know of outputs that verification can tell little about."""
+    where = _WHERE.get(source, "in float64")
     for name, floor, output in zip(names, floors, trial.ran[0].outputs, strict=True):
         largest = max(abs(limit) for limit in ranges[name])
         if not _is_rounded(output) and floor:
             yield (
-                f"output '{name}' follows from rounded numbers: {floor:.1%} of it flips in float64,"
+                f"output '{name}' follows from rounded numbers: {floor:.1%} of it flips {where},"
                 f" and {share_tolerance(floor):.1%} may differ"
             )
         elif _is_rounded(output) and floor > _LOUD_FRACTION * largest > 0:
             yield (
-                f"output '{name}' depends on rounding: it is off by {floor:.1e} in float64, with a"
+                f"output '{name}' depends on rounding: it is off by {floor:.1e} {where}, with a"
                 f" largest value of {largest:.1e}: a wrong artifact may pass"
             )
 

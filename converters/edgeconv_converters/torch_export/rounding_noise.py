@@ -48,7 +48,7 @@ class _Nudging(fx.Interpreter):
         if not _is_quantizer(n):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        x, scale = cast("Tensor", args[0]), float(str(args[1]))
+        x, scale = cast("Tensor", args[0]), float(cast("float", args[1]))
         return self.call_function(n.target, (self._nudge(x, scale), *args[1:]), dict(kwargs))
 
     def _nudge(self, x: Tensor, scale: float) -> Tensor:
