@@ -171,7 +171,7 @@ def _check_operators(path: Path) -> None:
     text = _read_member(path, _MODEL)
     named = sorted(set(re.findall(r'"torch\.ops\.(\w+\.\w+)\.\w+"', text)))
     if any(name.startswith(_QUANTIZED) for name in named):
-        import torch.ao.quantization.fx._decomposed  # noqa: F401 - defines the operators
+        import torch.ao.quantization.fx._decomposed
     missing = [name for name in named if not _is_defined(torch.ops, name)]
     if missing:
         raise InvalidInputError(

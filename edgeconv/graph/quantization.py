@@ -58,7 +58,9 @@ class Quantization:
     def integers(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """The integers that real values are nearest to."""
         limits = np.iinfo(numpy_dtype(self.dtype))
-        scales, zeros = (self._spread(each, values.ndim) for each in (self.scales, self.zero_points))
+        scales, zeros = (
+            self._spread(each, values.ndim) for each in (self.scales, self.zero_points)
+        )
         nearest = np.round(values.astype(np.float64) / scales) + zeros
         stored: NDArray[np.generic] = np.clip(nearest, limits.min, limits.max).astype(limits.dtype)
         return stored
@@ -68,4 +70,3 @@ class Quantization:
         if self.axis is None:
             return array.reshape(())
         return array.reshape([-1 if axis == self.axis else 1 for axis in range(rank)])
-

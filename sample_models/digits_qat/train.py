@@ -45,7 +45,7 @@ def train_in_integers(
     model: nn.Module, data: tuple[Tensor, Tensor], recipe: TrainingRecipe
 ) -> nn.Module:
     """Let the model learn with its weights and activations rounded to 8 bits; the scales stand still in a second round."""
-    configuration = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)  # type: ignore[no-untyped-call]  # torchao leaves it untyped
+    configuration = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
     quantizer = XNNPACKQuantizer().set_global(configuration)
     program = export_model(model.train(), read_card(NAME).signature())
     prepared = allow_exported_model_train_eval(prepare_qat_pt2e(program.module(), quantizer))

@@ -12,14 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("torch.ao.quantization.fx._decomposed")  # defines the operators
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
 pytest.importorskip("ai_edge_litert")
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
+import onnx
+import onnxruntime as ort
+import torch
 from ai_edge_litert import schema_py_generated as schema
 from onnx import numpy_helper
 from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
 
 from edgeconv.errors import InvalidInputError, UnsupportedOperatorsError
 from edgeconv.formats import load_handler
@@ -35,7 +39,7 @@ from edgeconv.plugin.tracing import trace_live
 from edgeconv.validation.reference import read_reference
 from edgeconv_converters.edge_graph_onnx.worker import write_graph_as_onnx
 from edgeconv_converters.edge_graph_tflite.worker import write_graph_as_tflite
-from edgeconv_converters.torch_export.core import CaptureSettings, Captured, capture_module
+from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_module
 from sample_models.cards import TEST_FILE, folder_of
 from sample_models.samples import load_samples
 
@@ -59,7 +63,7 @@ class Trained:
     weights: dict[tuple[float, ...], Array]
 
 
-def _read_trained(program: torch.export.ExportedProgram) -> Trained:
+def _read_trained(program: ExportedProgram) -> Trained:
     """Read off the nodes and the state, without edgeconv."""
     state = {**program.state_dict, **program.constants}
     signature = program.graph_signature
@@ -74,13 +78,13 @@ def _read_trained(program: torch.export.ExportedProgram) -> Trained:
     return trained
 
 
-def _graph(program: torch.export.ExportedProgram, *, is_channels_first: bool) -> Graph:
+def _graph(program: ExportedProgram, *, is_channels_first: bool) -> Graph:
     registry = channels_first_registry() if is_channels_first else None
     signature = HANDLER.read_signature(MODEL)
     return lower_program(program, signature, name=NAME, registry=registry)
 
 
-def _write_tflite(program: torch.export.ExportedProgram, folder: Path) -> Mapping[str, Json]:
+def _write_tflite(program: ExportedProgram, folder: Path) -> Mapping[str, Json]:
     graph = _graph(program, is_channels_first=False)
     run_passes(graph, should_check=True)
     write_graph(graph, folder / "graph.safetensors")  # as between two steps
@@ -88,7 +92,7 @@ def _write_tflite(program: torch.export.ExportedProgram, folder: Path) -> Mappin
     return write_graph_as_tflite(read_graph(folder / "graph.safetensors"), job).details
 
 
-def _write_onnx(program: torch.export.ExportedProgram, folder: Path) -> Mapping[str, Json]:
+def _write_onnx(program: ExportedProgram, folder: Path) -> Mapping[str, Json]:
     graph = _graph(program, is_channels_first=True)
     job = Job(name=NAME, inputs={}, output=folder / "net.onnx", signature=graph.signature())
     return write_graph_as_onnx(graph, job).details
@@ -143,13 +147,13 @@ def _assert_same(found: Trained, wanted: Trained) -> None:
 
 
 @pytest.fixture(scope="module")
-def program() -> torch.export.ExportedProgram:
+def program() -> ExportedProgram:
     return load_program(MODEL)
 
 
 @pytest.fixture(scope="module")
 def written(
-    program: torch.export.ExportedProgram, tmp_path_factory: pytest.TempPathFactory
+    program: ExportedProgram, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Mapping[str, Json], Mapping[str, Json]]:
     folder = tmp_path_factory.mktemp("qat")
     return folder, _write_tflite(program, folder), _write_onnx(program, folder)
@@ -159,7 +163,7 @@ Written = tuple[Path, Mapping[str, Json], Mapping[str, Json]]
 
 
 def test_tflite_holds_the_trained_scales_and_integers(
-    written: Written, program: torch.export.ExportedProgram
+    written: Written, program: ExportedProgram
 ) -> None:
     wanted = _read_trained(program)
     assert len(wanted.activations) > 10
@@ -168,7 +172,7 @@ def test_tflite_holds_the_trained_scales_and_integers(
 
 
 def test_onnx_holds_the_trained_scales_and_integers(
-    written: Written, program: torch.export.ExportedProgram
+    written: Written, program: ExportedProgram
 ) -> None:
     _assert_same(_read_onnx(written[0] / "net.onnx"), _read_trained(program))
 
@@ -198,7 +202,7 @@ def test_another_scale_is_noticed(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])
 def test_integer_files_answer_as_the_program_on_the_test_set(
-    suffix: str, written: Written, program: torch.export.ExportedProgram
+    suffix: str, written: Written, program: ExportedProgram
 ) -> None:
     samples = load_samples(folder_of(NAME) / TEST_FILE, ("image",))
     images, labels = samples.only_input(), samples.extras["label"]
@@ -308,7 +312,9 @@ class Dynamic(nn.Module):
         ops = torch.ops.quantized_decomposed
         scale, zero = ops.choose_qparams(x, -128, 127, 1e-6, torch.int8)
         stored = ops.quantize_per_tensor.tensor(x, scale, zero, -128, 127, torch.int8)
-        result: Tensor = ops.dequantize_per_tensor.tensor(stored, scale, zero, -128, 127, torch.int8)
+        result: Tensor = ops.dequantize_per_tensor.tensor(
+            stored, scale, zero, -128, 127, torch.int8
+        )
         return result
 
 
@@ -335,7 +341,8 @@ def test_the_noise_of_a_rounding_model_is_that_of_values_between_two_integers(
 
 class Fake(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)
+        rounded: Tensor = torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)
+        return rounded
 
 
 def _traced() -> nn.Module:
@@ -368,5 +375,7 @@ def test_its_torchscript_loads_where_nothing_defines_the_operators(tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert live.program is not None  # and the module is as it was
-    nodes = [n for m in live.module.modules() if isinstance(m, fx.GraphModule) for n in m.graph.nodes]
+    nodes = [
+        n for m in live.module.modules() if isinstance(m, fx.GraphModule) for n in m.graph.nodes
+    ]
     assert all("function" not in str(node.target) for node in nodes)

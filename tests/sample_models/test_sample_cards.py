@@ -35,12 +35,13 @@ def stored_files() -> Iterator[Path]:
     return (path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-def test_every_folder_is_a_sample_model_and_the_seven_are_there() -> None:
+def test_every_folder_is_a_sample_model_and_the_eight_are_there() -> None:
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(model_names())
     assert folders == {
         "anomaly_autoencoder",
         "digits_mobilenet",
+        "digits_qat",
         "digits_resnet8",
         "digits_vit",
         "gesture_lstm",

@@ -72,7 +72,7 @@ def _in_steps(bias: Tensor, scale: float, weight: Tensor) -> Tensor | None:
     if bias.constant is None or stored is None or not stored.is_symmetric:
         return None
     step = np.float32(scale) * np.asarray(stored.scales, np.float32)
-    if (np.abs(bias.constant / step) >= _LIMITS.max).any():
+    if (np.abs(bias.constant.astype(np.float32) / step) >= _LIMITS.max).any():
         return None
     return Tensor(
         name=bias.name,

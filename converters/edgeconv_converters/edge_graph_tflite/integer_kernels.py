@@ -113,14 +113,13 @@ def _weighted_inputs(
     return None if stored is None else [x, weight, stored]
 
 
-def _bias(
-    node: Node, bias: Tensor | None, x: Quantization, weight: Quantization
-) -> Tensor | None:
+def _bias(node: Node, bias: Tensor | None, x: Quantization, weight: Quantization) -> Tensor | None:
     """The bias in steps of the products that it is added to; None where that is no constant of 32 bits."""
     channels = int(str(node.output.shape[-1]))
-    values = np.zeros(channels, np.float32) if bias is None else bias.constant
-    if values is None:
+    constant = np.zeros(channels, np.float32) if bias is None else bias.constant
+    if constant is None:
         return None
+    values = constant.astype(np.float32)
     step = np.float32(x.scales[0]) * np.asarray(weight.scales, np.float32)
     quantization = Quantization(
         dtype=DType.INT32,
@@ -151,5 +150,3 @@ def padding_value(node: Node, x: Tensor, *, is_pooled: bool) -> Tensor | None:
     if not is_below and np.float32(back) != np.float32(value.item()):
         return None
     return _constant(f"{node.output.name}/value", stored, quantization)
-
-

@@ -28,7 +28,6 @@ from edgeconv_converters.edge_graph_tflite.integer_kernels import (
 __all__ = ["Account", "compute_in_integers"]
 
 
-
 @dataclass(slots=True)
 class Account:
     """What became of the operators of a program with trained scales, those that convert between float and integers left out.
@@ -43,7 +42,10 @@ class Account:
 
     def to_json(self) -> dict[str, Json]:
         """For the details of the step."""
-        return {"integer_operators": self.integer, "float_operators": dict(sorted(self.left.items()))}
+        return {
+            "integer_operators": self.integer,
+            "float_operators": dict(sorted(self.left.items())),
+        }
 
 
 def compute_in_integers(graph: Graph) -> Account | None:

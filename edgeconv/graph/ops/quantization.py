@@ -33,7 +33,7 @@ OPS = (
         required=("scale", "zero_point", "dtype"),
         is_agnostic=True,
     ),
-    # scale * (x - zero_point)
+    # The real number that stands for an integer: its distance to the zero point, times the scale.
     OpSpec(
         name="DEQUANTIZE",
         arity=(1, 1),

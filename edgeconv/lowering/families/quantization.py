@@ -14,7 +14,9 @@ from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
 
 _STORED = (DType.INT8, DType.UINT8, DType.INT16)
-_DYNAMIC = "with a scale that is computed while the model runs: only scales that training fixed are taken"
+_DYNAMIC = (
+    "with a scale that is computed while the model runs: only scales that training fixed are taken"
+)
 _BY_CHANNEL = "of activations with a scale for each channel: kernels take one for all"
 
 
@@ -39,7 +41,7 @@ def quantize(
     zero_point: int | Tensor,
     quant_min: int | Tensor,
     quant_max: int | Tensor,
-    dtype: object,  # noqa: ARG001 - that of the result
+    dtype: object,
 ) -> Tensor:
     """Integers of fewer values than their dtype has are kept to these by bounds on the real numbers before."""
     if b.dtype not in _STORED:
