@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.signature import DType
 
 __all__ = ["Quantization"]
@@ -57,7 +56,7 @@ class Quantization:
 
     def integers(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """The integers that real values are nearest to."""
-        limits = np.iinfo(numpy_dtype(self.dtype))
+        limits = np.iinfo(self.dtype.value)
         scales, zeros = (
             self._spread(each, values.ndim) for each in (self.scales, self.zero_points)
         )

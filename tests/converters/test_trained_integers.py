@@ -78,7 +78,9 @@ def _run(path: Path, x: Array, resolver: OpResolverType = OpResolverType.AUTO) -
     return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
 
 
-def _weighted(op: str, *shape: int, axis: int | None, **attributes: int | str) -> Make:
+def _weighted(
+    op: str, *shape: int, axis: int | None, **attributes: int | str | tuple[int, ...]
+) -> Make:
     def make(b: Builder, x: Tensor) -> Tensor:
         count = shape[-1] if op == "DEPTHWISE_CONV_2D" else shape[0]
         weight = _constant(b, *shape, axis=axis)
@@ -121,6 +123,13 @@ COMPUTED: list[tuple[str, Make, Scale, int, int]] = [
     (
         "depthwise",
         _weighted("DEPTHWISE_CONV_2D", 1, 3, 3, 8, axis=3, depth_multiplier=2),
+        OUT,
+        1,
+        1,
+    ),
+    (
+        "transposed",
+        _weighted("TRANSPOSE_CONV", 5, 2, 2, 4, axis=0, stride_h=2, stride_w=2, output_shape=(1, 12, 12, 5)),
         OUT,
         1,
         1,

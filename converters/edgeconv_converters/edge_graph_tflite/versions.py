@@ -59,6 +59,13 @@ def _is_grouped(operator: Operator) -> bool:
     return x is not None and weight is not None and x.shape[-1] != weight.shape[-1]
 
 
+def _grows(operator: Operator) -> bool:
+    """Whether an integer product has larger steps before it is scaled than after."""
+    known = [t and t.quantization for t in (*operator.inputs[:2], *operator.outputs)]
+    scales = [each.scales[0] for each in known if each is not None]
+    return len(scales) == 3 and scales[0] * scales[1] >= scales[2]
+
+
 def _has_inputs(count: int) -> Condition:
     return lambda operator: len(operator.inputs) == count
 
@@ -144,7 +151,7 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     "MEAN": _SHORT,
     "MINIMUM": _EXTREMUM,
     "MIRROR_PAD": _SHORT,
-    "MUL": ((7, _takes("int16", "uint32")), (5, _takes("int64")), *_PLAIN),
+    "MUL": ((7, _takes("int16", "uint32")), (5, _takes("int64")), (3, _grows), *_PLAIN),
     "NOT_EQUAL": ((4, _takes("int16")), *_PLAIN),
     "PACK": ((4, _takes("uint32")), *_SHORT),
     "PAD": _PADDING,
