@@ -49,8 +49,8 @@ from edgeconv_converters.torch_export.script_call import describe_call
 from edgeconv_converters.torch_export.threads import spare_core
 from edgeconv_converters.torch_export.trial import Trial
 from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
-from edgeconv_converters.torch_export.value_reads import read_lines
 from edgeconv_converters.torch_export.unconverted import refuse_unconverted
+from edgeconv_converters.torch_export.value_reads import read_lines
 
 __all__ = [
     "PROGRAM_NAME",
