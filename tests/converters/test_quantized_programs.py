@@ -246,8 +246,11 @@ def test_onnx_runtime_fuses_all_of_onnx_into_integer_kernels(
 class Quantizing(nn.Module):
     """What `convert_pt2e` makes of a module, in small."""
 
-    def __init__(self, low: int = -128, high: int = 127, dtype: torch.dtype = torch.int8) -> None:
+    def __init__(
+        self, low: int = -128, high: int = 127, dtype: torch.dtype = torch.int8, zero: int = 3
+    ) -> None:
         super().__init__()
+        self.zero = zero
         self.limits = (low, high, dtype)
         self.layer = nn.Linear(4, 3)
 
@@ -258,7 +261,7 @@ class Quantizing(nn.Module):
         return rounded
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._round(torch.relu(self.layer(self._round(x, 0.05, 3))), 0.02, 3)
+        return self._round(torch.relu(self.layer(self._round(x, 0.05, 3))), 0.02, self.zero)
 
 
 def _capture(module: nn.Module, folder: Path, *inputs: Tensor) -> Captured:
@@ -287,6 +290,26 @@ def test_fewer_integers_than_the_dtype_has_stay_as_few(net: nn.Module, tmp_path:
     assert (np.abs(got - wanted) > 0.01).mean() < 0.02
 
 
+@pytest.mark.parametrize(("zero", "is_kept"), [(3, True), (-128, False)])
+def test_onnx_leaves_out_a_relu_only_where_the_integers_cut_off_the_same(
+    zero: int, *, is_kept: bool, tmp_path: Path
+) -> None:
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    net = Quantizing(zero=zero)
+    live = _capture(net, tmp_path / "capture", x).live
+    assert live.program is not None
+    graph = lower_program(
+        live.program, live.signature, name="net", registry=channels_first_registry()
+    )
+    job = Job(name="net", inputs={}, output=tmp_path / "net.onnx", signature=live.signature)
+    operators = write_graph_as_onnx(graph, job).details["operators"]
+    assert isinstance(operators, dict)
+    assert ("Relu" in operators) is is_kept
+    with load_handler("onnx").open(tmp_path / "net.onnx") as session:
+        got = session.run({"x": x.numpy()}).outputs["output"]
+    assert (np.abs(got - net(x).detach().numpy()) > 0.03).sum() == 0  # a step is 0.02
+
+
 class Rescaling(Quantizing):
     """It takes integers of one scale for those of another."""
 
@@ -303,6 +326,28 @@ def test_integers_that_are_read_with_another_scale_have_it(tmp_path: Path) -> No
     with load_handler("tflite").open(tmp_path / "net.tflite") as session:
         got = session.run({"x": x.numpy()}).outputs["output"]
     assert np.allclose(got, Rescaling()(x).numpy(), atol=1e-5)
+
+
+class Branching(Quantizing):
+    """It rounds in one of two branches."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen: Tensor = torch.cond(
+            x.sum() > 0,
+            lambda x: self._round(x, 0.05, 3),
+            lambda x: self._round(x * 2, 0.1, 0),
+            (x,),
+        )
+        return chosen
+
+
+def test_branches_round_as_well(tmp_path: Path) -> None:
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    _convert(_capture(Branching(), tmp_path / "capture", x), tmp_path / "net.tflite")
+    with load_handler("tflite").open(tmp_path / "net.tflite") as session:
+        for inputs in (x.abs(), -x.abs()):
+            got = session.run({"x": inputs.numpy()}).outputs["output"]
+            assert np.allclose(got, Branching()(inputs).numpy(), atol=1e-5)
 
 
 class Dynamic(nn.Module):

@@ -27,6 +27,8 @@ from edgeconv_converters.edge_graph_tflite.integer_kernels import (
 
 __all__ = ["Account", "compute_in_integers"]
 
+_ENDS = ("QUANTIZE", "DEQUANTIZE")
+
 
 @dataclass(slots=True)
 class Account:
@@ -49,13 +51,17 @@ class Account:
 
 
 def compute_in_integers(graph: Graph) -> Account | None:
-    """Rewrite a graph, in place; None for a graph without trained scales, which stays as it is."""
-    if not any(node.op in ("QUANTIZE", "DEQUANTIZE") for node in graph.nodes):
+    """Rewrite a graph and those inside it, in place; None without trained scales, where all stays as it is."""
+    parts = [graph, *graph.subgraphs()]
+    if not any(node.op in _ENDS for part in parts for node in part.nodes):
         return None
-    store_integers_as(graph, DType.INT8)  # which kernels are for
-    rewriter = _Rewriter(graph)
-    rewriter.run()
-    return rewriter.account()
+    account = Account()
+    for part in parts:
+        store_integers_as(part, DType.INT8)  # which kernels are for
+        rewriter = _Rewriter(part)
+        rewriter.run()
+        rewriter.count(account)
+    return account
 
 
 def _quantization_of(node: Node, dtype: DType) -> Quantization:
@@ -112,17 +118,15 @@ class _Rewriter:
         self._graph.outputs = [self._renamed.get(t, t) for t in self._graph.outputs]
         self._graph.remove_dead_nodes()
 
-    def account(self) -> Account:
-        """What computes in what now."""
-        account = Account()
+    def count(self, account: Account) -> None:
+        """Add what computes in what now."""
         for node in self._graph.nodes:
-            if node.op in ("QUANTIZE", "DEQUANTIZE"):
+            if node.op in _ENDS:
                 continue
             if node.outputs[0].quantization is not None:
                 account.integer += 1
             else:
                 account.left[node.op] += 1
-        return account
 
     def _rewrite(self, node: Node) -> bool:
         """Append what takes a node's place; False where nothing does."""

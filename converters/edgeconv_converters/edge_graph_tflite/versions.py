@@ -61,8 +61,8 @@ def _is_grouped(operator: Operator) -> bool:
 
 def _grows(operator: Operator) -> bool:
     """Whether an integer product has larger steps before it is scaled than after."""
-    known = [t and t.quantization for t in (*operator.inputs[:2], *operator.outputs)]
-    scales = [each.scales[0] for each in known if each is not None]
+    tensors = [t for t in (*operator.inputs[:2], *operator.outputs) if t is not None]
+    scales = [t.quantization.scales[0] for t in tensors if t.quantization is not None]
     return len(scales) == 3 and scales[0] * scales[1] >= scales[2]
 
 
