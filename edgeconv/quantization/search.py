@@ -119,11 +119,13 @@ class Search:
         """How many of the most sensitive operators it takes."""
         low, high, best = 0, 1, None
         while best is None:
+            if time.monotonic() > self.deadline:
+                return None
             high = min(high, len(names))
             tried = self._try(names[:high], refuge)
             if tried is not None and tried.is_within:
                 best = tried
-            elif high >= len(names) or time.monotonic() > self.deadline:
+            elif high >= len(names):
                 return None
             else:
                 low, high = high, 2 * high

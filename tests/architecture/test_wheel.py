@@ -13,7 +13,10 @@ from tests.architecture.sources import PACKAGES, ROOT
 
 MAX_BYTES = 2 << 20
 DATA = {
+    "edgeconv/report/quantization.schema.json",
     "edgeconv/report/schema.json",
+    "edgeconv/report/templates/quantization.css",
+    "edgeconv/report/templates/quantization.html.j2",
     "edgeconv/report/templates/report.css",
     "edgeconv/report/templates/report.html.j2",
 }

@@ -45,7 +45,14 @@ def _modules_after(arguments: list[str], cache: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["convert", "--help"], ["validate", "--help"], ["cache", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["convert", "--help"],
+        ["quantize", "--help"],
+        ["validate", "--help"],
+        ["cache", "--help"],
+    ],
 )
 def test_help_imports_nothing_that_is_slow(arguments: list[str], tmp_path: Path) -> None:
     assert _modules_after(arguments, tmp_path) & SLOW == set()
@@ -63,7 +70,14 @@ def test_help_of_one_command_does_not_import_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["plugins"], ["doctor"], ["cache", "info"], ["cache", "list"], ["report", "schema"]],
+    [
+        ["plugins"],
+        ["doctor"],
+        ["cache", "info"],
+        ["cache", "list"],
+        ["report", "schema"],
+        ["report", "schema", "quantization"],
+    ],
     ids=" ".join,
 )
 def test_light_commands_import_no_framework(arguments: list[str], tmp_path: Path) -> None:

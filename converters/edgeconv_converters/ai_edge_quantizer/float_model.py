@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,12 @@ from edgeconv_converters.ai_edge_quantizer.quantizing import quantize_file
 from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
 from edgeconv_converters.ai_edge_quantizer.refusals import refusal_of
 from edgeconv_converters.ai_edge_quantizer.running import Runner
-from edgeconv_converters.ai_edge_quantizer.tables import Array, constant_of, write_tables
+from edgeconv_converters.ai_edge_quantizer.tables import (
+    Array,
+    add_buffer,
+    constant_of,
+    write_tables,
+)
 from edgeconv_converters.ai_edge_quantizer.watching import QuantizedWatcher
 
 __all__ = ["LiteRtModel"]
@@ -67,7 +73,7 @@ class LiteRtModel:
         return None if index is None else constant_of(self._tables, self._graph.tensors[index])
 
     def set_constant(self, tensor: str, value: Array) -> None:
-        """Give a constant another value; every tensor with the same bytes in the file changes with it.
+        """Give a constant another value; a tensor that shares its bytes in the file, as equal ones do, keeps its own.
 
         Raises:
             InternalError: It is no constant, or of another shape or dtype.
@@ -78,8 +84,11 @@ class LiteRtModel:
                 f"'{tensor}' cannot be set",
                 why=f"it is {_describe(before)}, the value is {_describe(value)}",
             )
-        buffer = self._graph.tensors[self._indices[tensor]].buffer
-        self._tables.buffers[buffer].data = np.array(value, order="C", copy=True)
+        changed = self._graph.tensors[self._indices[tensor]]
+        if self._is_shared(changed.buffer):
+            changed.buffer = add_buffer(self._tables, np.array(value, copy=True))
+        else:
+            self._tables.buffers[changed.buffer].data = np.array(value, order="C", copy=True)
         self._runner = None
         self._is_changed = True
 
@@ -135,6 +144,11 @@ class LiteRtModel:
             if self._activations.get(index) in values:
                 values.setdefault(name, values[self._activations[index]])
         return values
+
+    def _is_shared(self, buffer: int) -> bool:
+        """Whether several tensors of the file have their values in a buffer."""
+        found = (t for graph in self._tables.subgraphs for t in graph.tensors if t.buffer == buffer)
+        return len(list(islice(found, 2))) > 1
 
     def _find_activations(self) -> dict[int, str]:
         """Name by index of every float32 tensor that is computed or given."""

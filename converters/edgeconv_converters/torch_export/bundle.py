@@ -14,21 +14,12 @@ from edgeconv.signature import Signature
 from edgeconv.validation.reference import NoiseSource, Reference, write_case
 from edgeconv.validation.tolerance import share_tolerance
 from edgeconv_converters.torch_export.arrays import to_array
-from edgeconv_converters.torch_export.evaluate import (
-    largest_difference,
-    perturb,
-    run,
-    run_in_float64,
-)
-from edgeconv_converters.torch_export.rounding_noise import (
-    has_rounded_activations,
-    run_rounded_otherwise,
-)
+from edgeconv_converters.torch_export.evaluate import largest_difference, perturb, run
+from edgeconv_converters.torch_export.exact import ExactRuns, is_rounded
 from edgeconv_converters.torch_export.trial import Ran, Trial
 
 __all__ = ["write_reference"]
 
-_FIRST_FLOAT64_CASES = 3
 # Ten times as much would pass: a tenth of the output's largest value.
 _LOUD_FRACTION = 0.01
 # Ten floors pass. Where values that are rounded otherwise tell how far apart two implementations are, three times as far will do.
@@ -36,8 +27,16 @@ _ROUNDED_SHARE = 0.3
 _WHERE = {"rounding": "where activations are rounded the other way"}
 
 
-def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[str]:
+def write_reference(
+    folder: Path, trial: Trial, exact: ExactRuns, signature: Signature
+) -> list[str]:
     """Write the bundle into `folder`.
+
+    Args:
+        folder: Made if missing.
+        trial: What ran.
+        exact: What of it runs in float64, or rounded otherwise.
+        signature: Of the model.
 
     Returns:
         What the user should know.
@@ -55,7 +54,7 @@ def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[st
         )
         for ran in trial.ran
     )
-    floors, source = _noise_floor(trial)
+    floors, source = _noise_floor(trial, exact)
     ranges = {name: _range(trial.ran, index) for index, name in enumerate(names)}
     notes = [*_special_values(trial, names), *_loud(trial, names, floors, ranges, source)]
     if source == "perturbation":
@@ -74,29 +73,22 @@ def write_reference(folder: Path, trial: Trial, signature: Signature) -> list[st
     return notes
 
 
-def _noise_floor(trial: Trial) -> tuple[list[float], NoiseSource]:
+def _noise_floor(trial: Trial, exact: ExactRuns) -> tuple[list[float], NoiseSource]:
     first = trial.ran[0]
     floors = [_Floor() for _ in first.outputs]
     state = trial.module.state_dict().values()
-    if not any(_is_rounded(tensor) for tensor in (*first.outputs, *first.inputs, *state)):
+    if not any(is_rounded(tensor) for tensor in (*first.outputs, *first.inputs, *state)):
         return [0.0] * len(floors), "none"
-    source: NoiseSource = "float64"
-    for ran in _spread(trial.ran):
-        exact, source = _other_outputs(trial, ran)
-        for floor, mine, truth in zip(floors, ran.outputs, exact, strict=True):
+    source: NoiseSource = "rounding" if exact.are_rounded_otherwise else "float64"
+    for ran, found in exact.results():
+        truths = found
+        if truths is None:
+            source = "perturbation"
+            truths = run(trial.module, perturb(ran.inputs, trial.seed), trial.seed)
+        for floor, mine, truth in zip(floors, ran.outputs, truths, strict=True):
             floor.add(mine, truth)
     share = _ROUNDED_SHARE if source == "rounding" else 1.0
     return [share * floor.value for floor in floors], source
-
-
-def _other_outputs(trial: Trial, ran: Ran) -> tuple[tuple[Tensor, ...], NoiseSource]:
-    """What another correct implementation might have computed."""
-    if trial.program is not None and has_rounded_activations(trial.program):
-        return run_rounded_otherwise(trial.program, ran.inputs, trial.seed), "rounding"
-    exact = run_in_float64(trial.program, trial.module, ran.inputs)
-    if exact is not None:
-        return exact, "float64"
-    return run(trial.module, perturb(ran.inputs, trial.seed), trial.seed), "perturbation"
 
 
 @dataclass(slots=True)
@@ -108,7 +100,7 @@ class _Floor:
     count: int = 0
 
     def add(self, mine: Tensor, truth: Tensor) -> None:
-        if _is_rounded(mine):
+        if is_rounded(mine):
             distance = largest_difference(mine, truth)
             # An infinite distance is a value that overflows or is undefined, which is no rounding.
             self.distance = max(self.distance, distance if np.isfinite(distance) else 0.0)
@@ -119,21 +111,6 @@ class _Floor:
     @property
     def value(self) -> float:
         return self.flipped / self.count if self.count else self.distance
-
-
-def _is_rounded(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _spread(ran: list[Ran]) -> list[Ran]:
-    """The example and its noise, and the first of each other kind: float64 costs several times float32.
-
-    Rounding matters to some inputs a thousand times more than to others (attention that is all but a maximum), so
-    the noise of an input that was not looked at would be anybody's guess.
-    """
-    kinds = {one.drawn.kind: one for one in reversed(ran)}
-    others = (one for kind, one in kinds.items() if kind not in ("example", "noise"))
-    return [*ran[:_FIRST_FLOAT64_CASES], *others]
 
 
 def _range(ran: list[Ran], index: int) -> tuple[float, float]:
@@ -158,12 +135,12 @@ def _loud(
     where = _WHERE.get(source, "in float64")
     for name, floor, output in zip(names, floors, trial.ran[0].outputs, strict=True):
         largest = max(abs(limit) for limit in ranges[name])
-        if not _is_rounded(output) and floor:
+        if not is_rounded(output) and floor:
             yield (
                 f"output '{name}' follows from rounded numbers: {floor:.1%} of it flips {where},"
                 f" and {share_tolerance(floor):.1%} may differ"
             )
-        elif _is_rounded(output) and floor > _LOUD_FRACTION * largest > 0:
+        elif is_rounded(output) and floor > _LOUD_FRACTION * largest > 0:
             yield (
                 f"output '{name}' depends on rounding: it is off by {floor:.1e} {where}, with a"
                 f" largest value of {largest:.1e}: a wrong artifact may pass"

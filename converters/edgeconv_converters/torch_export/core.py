@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from edgeconv.validation.samples import check_names
 from edgeconv_converters.torch_export.bundle import write_reference
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.evaluate import run
+from edgeconv_converters.torch_export.exact import exact_runs
 from edgeconv_converters.torch_export.examples import DynamicDims, InputShapes, resolve_dims
 from edgeconv_converters.torch_export.export import Exported
 from edgeconv_converters.torch_export.flatten import (
@@ -46,7 +46,6 @@ from edgeconv_converters.torch_export.prepare import (
     ready_module,
 )
 from edgeconv_converters.torch_export.script_call import describe_call
-from edgeconv_converters.torch_export.threads import spare_core
 from edgeconv_converters.torch_export.trial import Trial
 from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
 from edgeconv_converters.torch_export.unconverted import refuse_unconverted
@@ -62,7 +61,6 @@ __all__ = [
 ]
 
 PROGRAM_NAME = "model.pt2"
-_MOST_BYTES_SIDE_BY_SIDE = 2**28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +178,16 @@ def _capture(
     check_repeatable(subject.flat(), bound, outputs, settings.seed)
     subject, exported = export_in_layout(subject, settings.layout)
     trial = _side_by_side(subject, exported, settings.seed)
-    trial.run_example(subject.bound.tensors, turn_tensors(outputs, subject.turns.outputs))
-    _run_trial(trial, subject, settings)
-    signature = _describe(exported, trial)
-    call = describe_call(module, bound, plan, first, subject.turns)
-    live = _make_live(settings, trial, exported, signature, call)
-    live.input_turns = subject.turns.inputs
-    notes = _write(exported.program, trial, signature, settings)
+    with exact_runs(trial) as exact:
+        trial.run_example(subject.bound.tensors, turn_tensors(outputs, subject.turns.outputs))
+        _run_trial(trial, subject, settings)
+        signature = _describe(exported, trial)
+        call = describe_call(module, bound, plan, first, subject.turns)
+        live = _make_live(settings, trial, exported, signature, call)
+        live.input_turns = subject.turns.inputs
+        if exported.program is not None and settings.saves_program:
+            save_program(live.program_path, exported.program, signature, settings.metadata)
+        notes = write_reference(settings.output / "reference", trial, exact, signature)
     if context is not None:
         keep_live(context, live)
     dropped = [
@@ -212,30 +213,6 @@ def _side_by_side(subject: Subject, exported: Exported, seed: int) -> Trial:
         bounded=request.bounded,
         seed=seed,
     )
-
-
-def _write(
-    program: ExportedProgram | None, trial: Trial, signature: Signature, settings: CaptureSettings
-) -> list[str]:
-    """Write the reference and the program side by side: one computes in float64, the other serializes.
-
-    Each holds the largest weight two times more while it does, so a very large one is given to them one by one.
-    """
-    folder = settings.output / "reference"
-    if program is None or not settings.saves_program:
-        return write_reference(folder, trial, signature)
-    path = settings.output / PROGRAM_NAME
-    if _largest_weight_bytes(program) > _MOST_BYTES_SIDE_BY_SIDE:
-        save_program(path, program, signature, settings.metadata)
-        return write_reference(folder, trial, signature)
-    with ThreadPoolExecutor(1) as background, spare_core(background):
-        notes = background.submit(write_reference, folder, trial, signature)
-        save_program(path, program, signature, settings.metadata)
-        return notes.result()
-
-
-def _largest_weight_bytes(program: ExportedProgram) -> int:
-    return max((weight.nbytes for weight in program.state_dict.values()), default=0)
 
 
 def _make_live(

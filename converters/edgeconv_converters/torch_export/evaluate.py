@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map
 
 from edgeconv_converters.torch_export.threads import alone_if_grouped
 
@@ -79,7 +79,7 @@ class _Float64Interpreter(fx.Interpreter):
     ) -> object:
         if str(target) == "aten._assert_tensor_metadata.default":
             return None
-        wide, options = _widen_dtypes(_widen_all(args)), _widen_dtypes(_widen_all(kwargs))
+        wide, options = _widen_all((args, kwargs))
         with alone_if_grouped(target, wide, options):
             return _widen_all(super().call_function(target, wide, options))  # type: ignore[arg-type]  # fx knows fewer
 
@@ -94,8 +94,7 @@ class _Float64Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        wide = _widen_dtypes(_widen_all(args))
-        options = _widen_dtypes(_widen_all(kwargs or {}))
+        wide, options = _widen_all((args, kwargs or {}))
         with alone_if_grouped(func, wide, options):
             return _widen_all(func(*wide, **options))
 
@@ -105,11 +104,16 @@ def _widen(tensor: Tensor) -> Tensor:
 
 
 def _widen_all(value: _Tree) -> _Tree:
-    return cast("_Tree", tree_map_only(Tensor, _widen, value))
+    """The same with all tensors in float64, and all dtypes that are named."""
+    if isinstance(value, Tensor):
+        return cast("_Tree", _widen(value))
+    return cast("_Tree", tree_map(_widen_leaf, value))
 
 
-def _widen_dtypes(value: _Tree) -> _Tree:
-    return cast("_Tree", tree_map_only(torch.dtype, lambda d: _WIDER.get(d, d), value))
+def _widen_leaf(leaf: object) -> object:
+    if isinstance(leaf, Tensor):
+        return _widen(leaf)
+    return _WIDER.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
 
 
 def perturb(inputs: Sequence[Tensor], seed: int) -> list[Tensor]:

@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 from edgeconv.plugin.live import find_live
 from edgeconv.validation.reference import Reference, read_reference
 from edgeconv_converters.torch_export.bundle import write_reference
+from edgeconv_converters.torch_export.exact import exact_runs
 from edgeconv_converters.torch_export.layout import read_turned
 from edgeconv_converters.torch_export.trial import Trial
 
@@ -48,8 +49,9 @@ def add_samples(
         seed=before.seed,
     )
     known = sum(case.kind == "sample" for case in before.cases)
-    trial.run_samples(read_turned(data, live.signature, live.input_turns), first=known)
-    write_reference(output, trial, live.signature)
+    with exact_runs(trial) as exact:
+        trial.run_samples(read_turned(data, live.signature, live.input_turns), first=known)
+        write_reference(output, trial, exact, live.signature)
     _join(before, read_reference(output), output)
     return output
 

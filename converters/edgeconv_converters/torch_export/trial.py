@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -62,6 +62,7 @@ class Trial:
         notes: What the user should know.
         facts: What the report says beside, of no concern by itself.
         ran: All cases so far.
+        on_ran: Hears of each.
     """
 
     module: nn.Module
@@ -73,6 +74,7 @@ class Trial:
     notes: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     ran: list[Ran] = field(default_factory=list)
+    on_ran: Callable[[Ran], None] | None = None
 
     def run_example(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Take the example, which has already run."""
@@ -87,7 +89,7 @@ class Trial:
                 why=str(error),
                 hint="give dynamic dims an example size of 2 or more, e.g. N=2",
             ) from error
-        self.ran.append(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
+        self._keep(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
 
     def run_noise(self) -> None:
         """Random inputs of the example's sizes; those that the model fails on are left out.
@@ -215,7 +217,12 @@ class Trial:
         except Exception as error:
             raise RefusedError(_one_line(error)) from error
         self._check_program(drawn, inputs, outputs)
-        self.ran.append(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
+        self._keep(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
+
+    def _keep(self, ran: Ran) -> None:
+        self.ran.append(ran)
+        if self.on_ran is not None:
+            self.on_ran(ran)
 
     def _check_program(
         self, drawn: Drawn, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]

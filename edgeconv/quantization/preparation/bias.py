@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeconv.plugin.quantizer import FloatModel, Operator, QuantizationPlan
 from edgeconv.quantization.calibration import Statistics
+from edgeconv.quantization.preparation.pairs import shared_constants
 from edgeconv.quantization.weights import as_rows, bits_of, round_weights
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def correct_biases(
         How many biases were changed.
     """
     changed = 0
+    shared = shared_constants(model)  # what is right for one reader is wrong for the other
     for operator in model.operators:
+        if operator.weights is not None and operator.weights.bias in shared:
+            continue
         shift = _shift(model, operator, statistics, plan, originals)
         bias = "" if operator.weights is None else operator.weights.bias
         value = model.constant(bias) if bias else None
@@ -87,4 +91,4 @@ def _shift(
     if per_input.shape[1] != len(seen.mean):
         return None
     shift: Values = per_input.sum(axis=2) @ seen.mean
-    return shift
+    return shift if np.isfinite(shift).all() else None

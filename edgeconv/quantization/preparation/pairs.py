@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgeconv.plugin.quantizer import Dependence, FloatModel, Operator
 
-__all__ = ["Pair", "find_pairs"]
+__all__ = ["Pair", "find_pairs", "shared_constants"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ def find_pairs(model: FloatModel) -> Iterator[Pair]:
     for operator in model.operators:
         for name in operator.inputs:
             readers.setdefault(name, []).append(operator)
-    shared, outputs = _shared_constants(model), set(_outputs_of(model))
+    shared, outputs = shared_constants(model), set(_outputs_of(model))
     for first in model.operators:
         found = _follow(first, readers, outputs) if _is_scalable(first, shared) else None
         if found is None:
@@ -95,7 +95,7 @@ def _passes(operator: Operator) -> bool:
     return operator.dependence is Dependence.SHAPE and is_order_kept
 
 
-def _shared_constants(model: FloatModel) -> set[str]:
+def shared_constants(model: FloatModel) -> set[str]:
     """Weights and biases that several operators read."""
     counts = Counter(name for operator in model.operators for name in set(operator.inputs))
     return {name for name, count in counts.items() if name and count > 1}
