@@ -11,7 +11,7 @@ from edgeconv.errors import ValidationError
 from sample_models.cards import TEST_FILE, folder_of, read_card, record_measurements
 from sample_models.evaluation import METRICS, predict
 from sample_models.samples import Samples, load_samples, save_samples
-from sample_models.storage import load_model, save_model
+from sample_models.storage import create_model, load_model, save_model
 
 __all__ = ["publish"]
 
@@ -44,6 +44,7 @@ def publish(name: str, model: nn.Module, test: Samples) -> None:
             )
     metric = METRICS.get(card.metric.name)
     value = None if metric is None else metric(outputs, samples.extras)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    # A quantized program holds its weights as something else.
+    parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
     record_measurements(name, parameters=parameters, value=value)
     _log.info("%s: %d parameters, %s %s", name, parameters, card.metric.name, value)

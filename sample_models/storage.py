@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from edgeconv.formats.torch_export import load_program
 from edgeconv.signature import Signature, TensorSpec
 from sample_models.cards import ROOT, Card, StorageWay, folder_of
 
@@ -91,7 +92,7 @@ def load_model(card: Card) -> nn.Module:
         case StorageWay.TORCHSCRIPT:
             return cast("nn.Module", torch.jit.load(path))  # type: ignore[no-untyped-call]  # torch leaves it untyped
         case StorageWay.TORCH_EXPORT:
-            return torch.export.load(path).module()
+            return load_program(path).module()
         case StorageWay.SAFETENSORS:
             weights = load_file(path)
         case StorageWay.STATE_DICT:

@@ -159,6 +159,18 @@ def test_the_page_of_the_python_interface_runs(tmp_path: Path) -> None:
     ] == []
 
 
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
+def test_the_page_of_trained_integers_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    page = (ROOT / "docs" / "qat.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    _run(tmp_path, "-c", "\n".join(blocks))
+    assert {path.name for path in (tmp_path / "build").iterdir()} >= {"net.onnx", "net.tflite"}
+
+
 @pytest.mark.parametrize("name", ["README.md", *(f"docs/{p.name}" for p in DOCS)])
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name

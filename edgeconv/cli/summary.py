@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edgeconv.cli.screen import as_table
 from edgeconv.report.figures import (
     format_error,
     format_execution,
     format_floor,
+    format_integers,
     format_latency,
     format_size,
 )
-from edgeconv.report.model import ErrorReport, GoalReport, OutputReport, Report
+from edgeconv.report.model import ArtifactReport, ErrorReport, GoalReport, OutputReport, Report
 from edgeconv.report.reading import CandidateRow, FormatRow, candidate_rows, format_rows
 
 __all__ = ["list_problems", "summarize"]
@@ -26,12 +29,20 @@ def summarize(report: Report) -> str:
     rows = format_rows(report)
     table = as_table(_HEADER, [_cells(row) for row in rows], right=(1, 5))
     told = [
-        f"{row.goal.format}: {format_execution(row.artifact.execution)}"
+        f"{row.goal.format}: {line}"
         for row in rows
-        if row.artifact and row.artifact.execution
+        if row.artifact
+        for line in _facts(row.artifact)
     ]
     more = [_compare(goal, report.best or "") for goal in report.goals if goal.candidates]
     return "\n\n".join(["\n".join([table, *told]), *more])
+
+
+def _facts(artifact: ArtifactReport) -> Iterator[str]:
+    if artifact.execution:
+        yield format_execution(artifact.execution)
+    if integers := format_integers(artifact.details):
+        yield integers
 
 
 def _compare(goal: GoalReport, best: str) -> str:

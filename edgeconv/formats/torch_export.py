@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["HANDLER", "TorchExportHandler", "load_program", "read_stored"]
 
 _MODEL = "models/model.json"
+# What programs call that were quantized, and what PyTorch defines only once it is asked to.
+_QUANTIZED = "quantized_decomposed."
 
 
 class TorchExportHandler:
@@ -168,6 +170,8 @@ def _check_operators(path: Path) -> None:
 
     text = _read_member(path, _MODEL)
     named = sorted(set(re.findall(r'"torch\.ops\.(\w+\.\w+)\.\w+"', text)))
+    if any(name.startswith(_QUANTIZED) for name in named):
+        import torch.ao.quantization.fx._decomposed
     missing = [name for name in named if not _is_defined(torch.ops, name)]
     if missing:
         raise InvalidInputError(

@@ -19,6 +19,7 @@ from edgeconv.errors import InvalidInputError
 from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.check import check_graph
 from edgeconv.graph.model import Attribute, Constant, Graph, GraphError, Node, Source, Tensor
+from edgeconv.graph.quantization import Quantization
 from edgeconv.signature import Dim, DType
 
 __all__ = ["is_edge_graph", "read_graph", "read_metadata", "write_graph"]
@@ -112,7 +113,18 @@ def _encode_tensor(tensor: Tensor, arrays: _Arrays) -> dict[str, object]:
         data["constant"] = arrays.add(tensor.name, tensor.constant)
     if tensor.source:
         data["source"] = _encode_source(tensor.source)
+    if tensor.quantization:
+        data["quantization"] = _encode_quantization(tensor.quantization)
     return data
+
+
+def _encode_quantization(quantization: Quantization) -> dict[str, object]:
+    return {
+        "dtype": quantization.dtype.value,
+        "scales": list(quantization.scales),
+        "zero_points": list(quantization.zero_points),
+        "axis": quantization.axis,
+    }
 
 
 def _encode_source(source: Source) -> list[str]:
@@ -228,6 +240,18 @@ def _decode_tensor(data: dict[str, Any], constants: Mapping[str, Constant]) -> T
         shape=tuple(_decode_size(size) for size in data["shape"]),
         constant=None if key is None else constants[key],
         source=_decode_source(data),
+        quantization=_decode_quantization(data.get("quantization")),
+    )
+
+
+def _decode_quantization(data: dict[str, Any] | None) -> Quantization | None:
+    if data is None:
+        return None
+    return Quantization(
+        dtype=DType(data["dtype"]),
+        scales=tuple(float(scale) for scale in data["scales"]),
+        zero_points=tuple(int(point) for point in data["zero_points"]),
+        axis=data["axis"],
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeconv.dims import Size
 from edgeconv.errors import counted
+from edgeconv.graph.quantization import Quantization
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
 __all__ = ["Attribute", "Constant", "Graph", "GraphError", "Node", "Source", "Tensor"]
@@ -45,6 +46,15 @@ class Tensor:
     """A value of the graph; tensors are compared by identity.
 
     A constant's array may be a view of the module's own weights: it is never written to.
+
+    Attributes:
+        name: Unique in the graph.
+        dtype: Of its values.
+        shape: Sizes of its axes.
+        constant: Its value, where that is known.
+        source: Where it came from.
+        quantization: The integers that the values of a float32 constant stand for. A writer gives it to tensors of integers,
+            too.
     """
 
     name: str
@@ -52,6 +62,7 @@ class Tensor:
     shape: tuple[Size, ...]
     constant: Constant | None = None
     source: Source | None = None
+    quantization: Quantization | None = None
 
     @property
     def rank(self) -> int:

@@ -77,7 +77,12 @@ class LoweringBuilder(Builder):
         if x.shape == tuple(shape):
             return x
         if x.constant is not None and all(isinstance(size, int) for size in shape):
-            return self.constant(x.constant.reshape([int(str(size)) for size in shape]))
+            array = x.constant.reshape([int(str(size)) for size in shape])
+            made = self.constant(array)
+            made.quantization = x.quantization and x.quantization.reshaped(
+                x.constant.shape, array.shape
+            )
+            return made
         return self.op("RESHAPE", x, shape=tuple(shape))
 
     def transpose(self, x: Tensor, perm: Sequence[int]) -> Tensor:
@@ -85,7 +90,9 @@ class LoweringBuilder(Builder):
         if list(perm) == list(range(x.rank)):
             return x
         if x.constant is not None:
-            return self.constant(x.constant.transpose(perm), name=x.name)
+            made = self.constant(x.constant.transpose(perm), name=x.name)
+            made.quantization = x.quantization and x.quantization.transposed(perm)
+            return made
         return self.op("TRANSPOSE", x, perm=tuple(perm))
 
     def slice(self, x: Tensor, axis: int, begin: Size, end: Size, step: int = 1) -> Tensor:

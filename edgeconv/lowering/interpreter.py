@@ -19,6 +19,7 @@ from torch import fx
 
 from edgeconv.errors import ConversionError
 from edgeconv.graph import GraphError, Tensor
+from edgeconv.graph.quantization import Quantization
 from edgeconv.lowering.aliasing import is_in_place
 from edgeconv.lowering.builder import LoweringBuilder, array_of
 from edgeconv.lowering.control import lower_cond, lower_while
@@ -36,6 +37,7 @@ from edgeconv.lowering.results import (
 )
 from edgeconv.lowering.size_values import size_value
 from edgeconv.lowering.sources import source_of
+from edgeconv.lowering.trained_integers import read_integers
 from edgeconv.lowering.values import ComplexPair, Value, is_known
 from edgeconv.signature import DType
 
@@ -77,6 +79,7 @@ class Interpreter:
         self._items: dict[str, Tensor] = {}
         self._kept: list[torch.Tensor] = []
         self._constant_names: dict[int, str] = {}
+        self._integers: dict[int, Quantization] = {}
 
     @classmethod
     def is_built_in(cls, node: fx.Node) -> bool:
@@ -132,7 +135,9 @@ class Interpreter:
         if value.is_complex():
             parts = (value.real.contiguous(), value.imag.contiguous())
             return ComplexPair(*(self.builder.constant(array_of(p), name=name) for p in parts))
-        return self.builder.constant(array_of(value), name=name)
+        constant = self.builder.constant(array_of(value), name=name)
+        constant.quantization = self._integers.get(id(value))
+        return constant
 
     def _call(self, node: fx.Node) -> Value:
         try:
@@ -226,6 +231,9 @@ class Interpreter:
         if not callable(node.target):
             raise ConversionError(f"'{node.target}' cannot be called")
         result = node.target(*arguments, **keywords)
+        if (integers := read_integers(node, arguments)) is not None:
+            self._integers[id(result)] = integers
+            self._kept.append(result)
         expected = node.meta.get("val")
         if isinstance(result, torch.Tensor) and isinstance(expected, torch.Tensor):
             for size, declared in zip(result.shape, expected.shape, strict=True):

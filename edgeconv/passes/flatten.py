@@ -42,6 +42,9 @@ def _fits(node: Node, flat: Node, turned: Node) -> bool:
     if turned.op != "TRANSPOSE" or flat.output.rank != 2 or not node.input(1).is_constant:
         return False
     image = turned.output.shape
+    quantization = node.input(1).quantization
+    if quantization is not None and quantization.axis not in (None, 0):
+        return False
     return (
         turned.integers("perm")[0] == 0
         and is_static(image[1:])
@@ -63,6 +66,8 @@ def _reorder(graph: Graph, node: Node, turned: Node) -> None:
         shape=weight.shape,
         constant=columns.reshape(weight.constant.shape),
         source=weight.source,
+        # Only columns move.
+        quantization=weight.quantization,
     )
     name = f"{node.output.name}/flat"
     flat = make_node("RESHAPE", [x], names=[name], attributes={"shape": node.input(0).shape})

@@ -81,7 +81,10 @@ def _takes(node: Node) -> bool:
     if node.op == "CONV_TRANSPOSE" and node.integer("groups") != 1:
         return False
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    return node.input(1).is_constant and (bias is None or bias.is_constant)
+    weight = node.input(1)
+    # Weights that stand for trained integers stay theirs.
+    is_free = weight.is_constant and weight.quantization is None
+    return is_free and (bias is None or bias.is_constant)
 
 
 def _activation(node: Node) -> str:

@@ -212,12 +212,15 @@ class _Rewriter:
                 raise ValueError(f"{tensor!r} is no constant")
             wide = array.reshape((1,) * (rank - array.ndim) + array.shape)
             moved = wide.transpose(channels_last(rank))
+            known = tensor.quantization
+            known = known and known.reshaped(array.shape, wide.shape)
             self._last[tensor] = Tensor(
                 name=self._unique(tensor.name, "channels_last"),
                 dtype=tensor.dtype,
                 shape=tuple(moved.shape),
                 constant=moved,
                 source=tensor.source,
+                quantization=known and known.transposed(channels_last(rank)),
             )
         return self._last[tensor]
 

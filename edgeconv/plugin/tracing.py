@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.errors import StepError
 from edgeconv.plugin.live import fresh_examples
+from edgeconv.plugin.plain_quantizers import plain_quantizers
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,11 @@ def trace_live(live: LiveCapture) -> Traced:
     from torch.jit._trace import TracerWarning
 
     try:
-        with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        with (
+            torch.no_grad(),
+            plain_quantizers(live.module),
+            warnings.catch_warnings(record=True) as caught,
+        ):
             warnings.simplefilter("always", TracerWarning)
             script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
                 live.module, fresh_examples(live), check_trace=False

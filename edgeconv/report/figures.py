@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from edgeconv.errors import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgeconv.report.model import ExecutionReport
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "format_error",
     "format_execution",
     "format_floor",
+    "format_integers",
     "format_latency",
     "format_seconds",
     "format_size",
@@ -101,3 +104,18 @@ def format_execution(execution: ExecutionReport) -> str:
     ]
     transposes = f"transposes: {execution.inner_transposes} inside, {execution.border_transposes} at the border"
     return f"{' '.join(filter(None, texts))}; {transposes}"
+
+
+def format_integers(details: Mapping[str, object]) -> str:
+    """How many operators of a model with trained scales compute with integers; empty for any other model.
+
+    >>> format_integers({"integer_operators": 9, "float_operators": {"SOFTMAX": 1}})
+    '9 of 10 operators compute with the integers they were trained with (not 1 SOFTMAX)'
+    """
+    count, left = details.get("integer_operators"), details.get("float_operators")
+    if not isinstance(count, int) or not isinstance(left, dict):
+        return ""
+    named = ", ".join(f"{number} {op}" for op, number in left.items())
+    total = count + sum(left.values())
+    text = f"{count} of {total} operators compute with the integers they were trained with"
+    return f"{text} (not {named})" if named else text

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Case", "CaseKind", "NoiseSource", "Reference", "read_reference", "write_case"]
 
 CaseKind: TypeAlias = Literal["example", "noise", "sample", "sizes"]
-NoiseSource: TypeAlias = Literal["float64", "perturbation", "none"]
+NoiseSource: TypeAlias = Literal["float64", "rounding", "perturbation", "none"]
 
 _FILE = "reference.json"
 _SCHEMA = "edgeconv.reference/1"
@@ -80,7 +80,8 @@ class Reference:
         cases: All runs; the example comes first.
         noise_floor: Per output, the largest absolute difference between float32 and float64; of integers and
             truth values the share that differs.
-        noise_source: How the floor was found: `float64`, or `perturbation` of float32 where float64 could
+        noise_source: How the floor was found: `float64`; or `rounding` of a model that rounds its activations to integers,
+            with values that lie between two integers going to the other one; or `perturbation` of float32 where float64 could
             not be evaluated, or `none` where no output is a floating-point number.
         ranges: Per output, the smallest and largest finite value over all cases.
         seed: What the random inputs were drawn from.

@@ -43,6 +43,7 @@ def test_every_folder_is_a_sample_model_and_the_eight_are_there() -> None:
         "anomaly_autoencoder",
         "digits_mobilenet",
         "digits_mobilenetv3",
+        "digits_qat",
         "digits_resnet8",
         "digits_vit",
         "gesture_lstm",

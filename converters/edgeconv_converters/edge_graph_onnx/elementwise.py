@@ -83,6 +83,19 @@ def _hard_sigmoid(call: Call) -> str:
     return call.op("HardSigmoid", call.input(0), alpha=1 / 6, beta=0.5)
 
 
+def _quantize(call: Call) -> str:
+    return call.op("QuantizeLinear", call.input(0), *_scale(call, call.node.output.dtype))
+
+
+def _dequantize(call: Call) -> str:
+    return call.op("DequantizeLinear", call.input(0), *_scale(call, call.dtype))
+
+
+def _scale(call: Call, dtype: DType) -> tuple[str, str]:
+    scale = call.emitter.number(call.node.real("scale"), DType.FLOAT32)
+    return scale, call.emitter.number(call.node.integer("zero_point"), dtype)
+
+
 def _shift(direction: str) -> Translation:
     """ONNX shifts unsigned numbers; a negative one is shifted to the right as what it is short of -1."""
 
@@ -110,6 +123,7 @@ def _shift_unsigned(call: Call, x: str, unsigned: DType, direction: str) -> str:
 TRANSLATIONS: Mapping[str, Translation] = {
     **{name: _same(op_type) for name, op_type in _SAME.items()},
     "CAST": _cast,
+    "DEQUANTIZE": _dequantize,
     "FLOOR_DIV": _floor_div,
     "FLOOR_MOD": _floor_mod,
     "GELU": _gelu,
@@ -117,6 +131,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "LEAKY_RELU": _leaky_relu,
     "LEFT_SHIFT": _shift("LEFT"),
     "NOT_EQUAL": _not_equal,
+    "QUANTIZE": _quantize,
     "RELU6": _clip(0, 6),
     "RELU_0_TO_1": _clip(0, 1),
     "RELU_N1_TO_1": _clip(-1, 1),

@@ -15,7 +15,7 @@ from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.graph.model import Constant
 from edgeconv.signature import DType
 
-__all__ = ["Constants", "Emitter", "Names", "onnx_dtype", "value_info"]
+__all__ = ["Constants", "Emitter", "Names", "onnx_dtype", "place_of", "value_info"]
 
 # From here on the bytes of a constant are written from where they are.
 _SMALLEST_WEIGHT_BYTES = 1024
@@ -76,7 +76,7 @@ class Constants:
     def add(self, array: Constant, dtype: DType, wish: str) -> str:
         """The name of the initializer that holds an array."""
         is_weight = array.nbytes >= _SMALLEST_WEIGHT_BYTES
-        key = _place(array) if is_weight else (dtype, array.shape, array.tobytes())
+        key = place_of(array) if is_weight else (dtype, array.shape, array.tobytes())
         if key not in self._known:
             self._kept.append(array)  # its place stays its own as long as it lives
             self._known[key] = self._make(array, dtype, wish, is_weight=is_weight)
@@ -84,11 +84,11 @@ class Constants:
 
     def expect(self, array: Constant) -> None:
         """Say that a weight will be added as it is."""
-        self._read_as_they_are.add(_place(array))
+        self._read_as_they_are.add(place_of(array))
 
     def is_expected(self, array: Constant) -> bool:
         """Whether a weight is in the model as it is, so that another order of its axes is better computed than stored."""
-        return _place(array) in self._read_as_they_are
+        return place_of(array) in self._read_as_they_are
 
     def _make(self, array: Constant, dtype: DType, wish: str, *, is_weight: bool) -> str:
         tensor = TensorProto(
@@ -101,7 +101,8 @@ class Constants:
         return tensor.name
 
 
-def _place(array: Constant) -> Key:
+def place_of(array: Constant) -> Key:
+    """What is the same for two views of the same memory alone."""
     pointer = array.__array_interface__["data"][0]
     return pointer, array.dtype.str, array.shape, array.strides
 
@@ -115,12 +116,14 @@ class Emitter:
         constants: Of the whole model.
         prefix: What the names of values begin with.
         nodes: Appended so far.
+        dequantized: The values that are made of stored integers, by the place of the constant and what it stands for.
     """
 
     names: Names
     constants: Constants
     prefix: str = ""
     nodes: list[NodeProto] = field(default_factory=list)
+    dequantized: dict[Key, str] = field(default_factory=dict)
 
     def op(self, op_type: str, *inputs: str, **attributes: object) -> str:
         """Append a node with one output; the name of an input that is missing is empty.

@@ -64,6 +64,8 @@ KERNELS: Mapping[str, Kernel] = {
     "FLOOR_MOD": _kernel(_NUMBERS),
     "LEFT_SHIFT": _kernel("int8 int32 int64 uint8 uint16 uint32 uint64"),
     "RIGHT_SHIFT": _kernel("int8 int32 int64 uint8 uint16 uint32 uint64"),
+    "DEQUANTIZE": _kernel("int8 uint8 int16"),
+    "QUANTIZE": _kernel("float32"),
     "DYNAMIC_UPDATE_SLICE": _kernel(_ANY, {2: _PLACES}),
     "GATHER": _kernel(_ANY, {1: _PLACES}),
     "GATHER_ELEMENTS": _kernel(_ANY, {1: _PLACES}),

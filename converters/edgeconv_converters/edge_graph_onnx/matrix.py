@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from edgeconv.graph import Node
+from edgeconv.graph import GraphError, Node, Tensor
 from edgeconv_converters.edge_graph_onnx.call import Call, Translation
+from edgeconv_converters.edge_graph_onnx.stored import add_constant
 
 __all__ = ["TRANSLATIONS", "reads_transposed"]
 
@@ -25,7 +27,7 @@ def _fully_connected(call: Call) -> str:
         return call.op("Gemm", call.input(0), call.input(1), *call.optional(2), transB=1)
     constants = call.emitter.constants
     if weight.constant is not None and not constants.is_expected(weight.constant):
-        matrix = constants.add(weight.constant.T, weight.dtype, weight.name)
+        matrix = add_constant(call.emitter, _transposed(weight))
     else:
         matrix = call.op("Transpose", call.input(1), perm=[1, 0])
     result = call.op("MatMul", call.input(0), matrix)
@@ -33,6 +35,14 @@ def _fully_connected(call: Call) -> str:
     if bias is None or (bias.constant is not None and not bias.constant.any()):
         return result
     return call.op("Add", result, call.input(2))
+
+
+def _transposed(weight: Tensor) -> Tensor:
+    if weight.constant is None:
+        raise GraphError(f"{weight!r} is no constant")
+    turned = replace(weight, constant=weight.constant.T, shape=weight.shape[::-1])
+    turned.quantization = weight.quantization and weight.quantization.transposed((1, 0))
+    return turned
 
 
 def _batch_matmul(call: Call) -> str:

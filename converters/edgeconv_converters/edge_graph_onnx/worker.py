@@ -26,6 +26,7 @@ from edgeconv.passes.pipeline import Pass, run_passes
 from edgeconv.plugin import PLUGIN_OPERATORS, Job, JobResult, Json, load_extensions
 from edgeconv.plugin.live import read_program
 from edgeconv_converters.edge_graph_onnx.kernels import ONNX
+from edgeconv_converters.edge_graph_onnx.stored import count_between_integers, ready_for_integers
 from edgeconv_converters.edge_graph_onnx.writer import build_model
 
 __all__ = ["convert", "write_graph_as_onnx"]
@@ -79,6 +80,8 @@ def write_graph_as_onnx(graph: Graph, job: Job) -> JobResult:
     run_passes(graph, _BEFORE)
     warnings = legalize(graph, ONNX)
     run_passes(graph, _AFTER)
+    ready_for_integers(graph)
+    account = count_between_integers(graph)
     model = build_model(graph)
     put_record(model.proto, job.signature or graph.signature(), job.metadata)
     check_model(model.proto, model.weights)
@@ -98,5 +101,6 @@ def write_graph_as_onnx(graph: Graph, job: Job) -> JobResult:
             "operators": dict(counts.most_common()),
             "has_data_file": has_data_file,
             "sources": dict(graph.sources()),
+            **account,
         },
     )

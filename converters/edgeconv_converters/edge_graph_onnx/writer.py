@@ -15,6 +15,7 @@ from edgeconv_converters.edge_graph_onnx.call import Call
 from edgeconv_converters.edge_graph_onnx.emitter import Constants, Emitter, Names, value_info
 from edgeconv_converters.edge_graph_onnx.matrix import reads_transposed
 from edgeconv_converters.edge_graph_onnx.sizes import Sizes
+from edgeconv_converters.edge_graph_onnx.stored import add_constant
 from edgeconv_converters.edge_graph_onnx.table import TRANSLATIONS
 
 __all__ = ["Model", "build_model"]
@@ -148,5 +149,5 @@ class _GraphWriter:
 
     def _read(self, tensor: Tensor) -> str:
         if tensor.constant is not None:
-            return self._emitter.constants.add(tensor.constant, tensor.dtype, tensor.name)
+            return add_constant(self._emitter, tensor)
         return self._values[tensor]

@@ -54,6 +54,17 @@ def _is_small(x: tf.Tensor) -> bool:
     return x.dtype.name in _SMALL_INTEGERS
 
 
+def _quantize(call: Call) -> tf.Tensor:
+    dtype = tf.as_dtype(call.node.text("dtype"))
+    steps = tf.round(call.input(0) / call.node.real("scale")) + call.node.integer("zero_point")
+    return tf.cast(tf.clip_by_value(steps, dtype.min, dtype.max), dtype)
+
+
+def _dequantize(call: Call) -> tf.Tensor:
+    steps = tf.cast(call.input(0), tf.float32) - call.node.integer("zero_point")
+    return steps * call.node.real("scale")
+
+
 def _cast(call: Call) -> tf.Tensor:
     return tf.cast(call.input(0), _target(call.node))
 
@@ -118,6 +129,8 @@ TRANSLATIONS: Mapping[str, Translation] = {
     **{name: _plain(function, 2) for name, function in _BINARY.items()},
     **{name: _activated(function) for name, function in _ACTIVATED.items()},
     "BITCAST": Translation(emit=_bitcast),
+    "DEQUANTIZE": Translation(emit=_dequantize),
+    "QUANTIZE": Translation(emit=_quantize),
     "CAST": Translation(emit=_cast),
     "SELECT_V2": _plain(tf.where, 3),
 }

@@ -78,10 +78,12 @@ KERNELS: Mapping[str, Kernel] = {
     "CONCATENATION": _kernel(
         "float32 float16 bfloat16 int8 uint8 int16 int32 uint32 int64 bool", 6
     ),
+    "DEQUANTIZE": _kernel("int8 uint8 int16"),
     "DYNAMIC_UPDATE_SLICE": _kernel(_ANY, indices={2: _INTEGER_INDICES}),
     "GATHER": _kernel(_MOVED, indices={1: _INTEGER_INDICES}),
     "GATHER_ND": _kernel(_MOVED, indices={1: _INTEGER_INDICES}),
     "ONE_HOT": _kernel("float32 int8 uint8 int32 int64 bool", indices={0: _INTEGER_INDICES}),
+    "QUANTIZE": _kernel(_FLOAT),
     "RANGE": _kernel(_NUMBERS),
     "REVERSE_V2": _kernel(_MOVED),
     "SCATTER_ND": _kernel("float32 int8 uint8 int32 int64 bool", indices={0: (DType.INT32,)}),

@@ -65,6 +65,7 @@ OPTION_TABLES: dict[str, OptionTable] = {
         "DepthwiseConv2D", **_WINDOW, **_DILATIONS, depthMultiplier="depth_multiplier"
     ),
     "DEPTH_TO_SPACE": _named("DepthToSpace", blockSize="block_size"),
+    "DEQUANTIZE": _named("Dequantize"),
     "DIV": _named("Div", **_ACTIVATION),
     "FULLY_CONNECTED": _named("FullyConnected", **_ACTIVATION),
     "GATHER": _named("Gather", axis="axis", batchDims="batch_dims"),
@@ -77,6 +78,7 @@ OPTION_TABLES: dict[str, OptionTable] = {
     "MUL": _named("Mul", **_ACTIVATION),
     "ONE_HOT": _named("OneHot"),
     "PACK": _named("Pack", axis="axis"),
+    "QUANTIZE": _named("Quantize"),
     "REDUCE_ALL": _named("Reducer", keepDims="keep_dims"),
     "REDUCE_ANY": _named("Reducer", keepDims="keep_dims"),
     "REDUCE_MAX": _named("Reducer", keepDims="keep_dims"),

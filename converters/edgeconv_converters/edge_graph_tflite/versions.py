@@ -59,6 +59,13 @@ def _is_grouped(operator: Operator) -> bool:
     return x is not None and weight is not None and x.shape[-1] != weight.shape[-1]
 
 
+def _grows(operator: Operator) -> bool:
+    """Whether an integer product has larger steps before it is scaled than after."""
+    tensors = [t for t in (*operator.inputs[:2], *operator.outputs) if t is not None]
+    scales = [t.quantization.scales[0] for t in tensors if t.quantization is not None]
+    return len(scales) == 3 and scales[0] * scales[1] >= scales[2]
+
+
 def _has_inputs(count: int) -> Condition:
     return lambda operator: len(operator.inputs) == count
 
@@ -93,12 +100,14 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
         (2, _touches("uint32")),
     ),
     "CONCATENATION": ((6, _takes("float16")), (4, _takes("uint32")), *_SHORT),
-    "CONV_2D": ((6, _is_grouped),),
+    "CONV_2D": ((6, _is_grouped), (3, _takes("int8"))),
     "DEPTHWISE_CONV_2D": (
+        (3, _takes("int8")),
         (2, _differs("dilationHFactor", 1)),
         (2, _differs("dilationWFactor", 1)),
     ),
     "DEPTH_TO_SPACE": _PLAIN,
+    "DEQUANTIZE": _SHORT,
     "DIV": ((2, _broadcasts_above(4)),),
     "DYNAMIC_UPDATE_SLICE": (
         (6, _takes("bfloat16")),
@@ -115,7 +124,7 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     ),
     "FLOOR_DIV": ((3, _takes(*_BYTES)), (2, _takes("float32"))),
     "FLOOR_MOD": ((2, _takes(*_BYTES)),),
-    "FULLY_CONNECTED": ((6, _has_inputs(2)), (5, _has("keepNumDims", *_ON))),
+    "FULLY_CONNECTED": ((6, _has_inputs(2)), (5, _has("keepNumDims", *_ON)), (4, _takes("int8"))),
     "GATHER": (
         (6, _takes("int16", position=1)),
         (5, _differs("batchDims", 0)),
@@ -142,11 +151,12 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
     "MEAN": _SHORT,
     "MINIMUM": _EXTREMUM,
     "MIRROR_PAD": _SHORT,
-    "MUL": ((7, _takes("int16", "uint32")), (5, _takes("int64")), *_PLAIN),
+    "MUL": ((7, _takes("int16", "uint32")), (5, _takes("int64")), (3, _grows), *_PLAIN),
     "NOT_EQUAL": ((4, _takes("int16")), *_PLAIN),
     "PACK": ((4, _takes("uint32")), *_SHORT),
     "PAD": _PADDING,
     "PADV2": _PADDING,
+    "QUANTIZE": ((2, _takes("int16", position=1)),),
     "RANGE": ((2, _takes("int64")),),
     "REDUCE_MAX": _SHORT,
     "REDUCE_MIN": _SHORT,
@@ -190,7 +200,11 @@ _RULES: dict[str, tuple[tuple[int, Condition], ...]] = {
         (3, _takes("bool")),
         *_PLAIN,
     ),
-    "TRANSPOSE_CONV": ((4, _differs("fusedActivationFunction", "NONE")), (3, _has_inputs(4))),
+    "TRANSPOSE_CONV": (
+        (4, _differs("fusedActivationFunction", "NONE")),
+        (3, _has_inputs(4)),
+        (2, _takes("int8", position=1)),
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from edgeconv.plugin import Job, JobResult, Json
 from edgeconv_converters.edge_graph_tflite.assemble import assemble
 from edgeconv_converters.edge_graph_tflite.delegated import prefer_delegated
 from edgeconv_converters.edge_graph_tflite.kernels import TFLITE
+from edgeconv_converters.edge_graph_tflite.trained import compute_in_integers
 from edgeconv_converters.edge_graph_tflite.writer import Model, write_model
 
 __all__ = ["convert", "write_graph_as_tflite"]
@@ -53,6 +54,7 @@ def write_graph_as_tflite(
     """
     signature = job.signature or graph.signature()
     warnings = legalize(graph, TFLITE)
+    account = compute_in_integers(graph)
     prefer_delegated(graph)
     sources = graph.sources()
     programs = assemble(
@@ -82,5 +84,6 @@ def write_graph_as_tflite(
             "operators": dict(sorted(counts.items())),
             "has_outside_buffers": written.is_large,
             "sources": dict(sources),
+            **({} if account is None else account.to_json()),
         },
     )

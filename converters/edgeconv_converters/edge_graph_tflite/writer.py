@@ -190,6 +190,7 @@ class _Tables:
         shape = self._pack_vector(builder, sizes)
         dynamic = self._pack_vector(builder, signature) if signature != sizes else None
         buffer = 0 if tensor.constant is None else self._buffers.add(tensor.constant)
+        quantization = self._pack_quantization(builder, tensor)
         schema.TensorStart(builder)
         schema.TensorAddShape(builder, shape)
         schema.TensorAddType(builder, getattr(schema.TensorType, tensor.dtype.value.upper()))
@@ -197,8 +198,22 @@ class _Tables:
         schema.TensorAddName(builder, name)
         if dynamic is not None:
             schema.TensorAddShapeSignature(builder, dynamic)
+        if quantization is not None:
+            schema.TensorAddQuantization(builder, quantization)
         schema.TensorAddHasRank(builder, True)  # noqa: FBT003 - the schema's interface
         return int(schema.TensorEnd(builder))
+
+    def _pack_quantization(self, builder: Builder, tensor: Tensor) -> int | None:
+        known = tensor.quantization
+        if known is None or tensor.dtype != known.dtype:  # a float constant that was left in float
+            return None
+        scales = int(builder.CreateNumpyVector(np.asarray(known.scales, np.float32)))
+        points = int(builder.CreateNumpyVector(np.asarray(known.zero_points, np.int64)))
+        schema.QuantizationParametersStart(builder)
+        schema.QuantizationParametersAddScale(builder, scales)
+        schema.QuantizationParametersAddZeroPoint(builder, points)
+        schema.QuantizationParametersAddQuantizedDimension(builder, known.axis or 0)
+        return int(schema.QuantizationParametersEnd(builder))
 
     def _pack_operator(
         self, builder: Builder, operator: Operator, index: Mapping[Tensor, int]

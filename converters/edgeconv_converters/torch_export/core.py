@@ -48,6 +48,7 @@ from edgeconv_converters.torch_export.prepare import (
 from edgeconv_converters.torch_export.script_call import describe_call
 from edgeconv_converters.torch_export.trial import Trial
 from edgeconv_converters.torch_export.triton_conflict import refuse_triton_beside_tensorflow
+from edgeconv_converters.torch_export.unconverted import refuse_unconverted
 from edgeconv_converters.torch_export.value_reads import read_lines
 
 __all__ = [
@@ -153,6 +154,7 @@ def capture_bound(
 ) -> Captured:
     """Capture a module whose inputs are bound and whose dims are known; see `capture_module`."""
     refuse_triton_beside_tensorflow()
+    refuse_unconverted(module)
     check_weights(module)
     module = ready_module(module, is_owned=settings.is_owned)
     with keep_buffers(module):

@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 
 from edgeconv_converters.torch_export.evaluate import run_in_float64
+from edgeconv_converters.torch_export.rounding_noise import (
+    has_rounded_activations,
+    run_rounded_otherwise,
+)
 from edgeconv_converters.torch_export.threads import spare_core
 from edgeconv_converters.torch_export.trial import Ran, Trial
 
@@ -49,12 +53,18 @@ class ExactRuns:
     Rounding matters to some inputs a thousand times more than to others (attention that is all but a maximum), so the noise of an
     input that was not looked at would be anybody's guess; but float64 costs several times float32.
 
+    A program that makes integers of its activations does not run in float64: it runs with activations that are rounded otherwise.
+
+    Attributes:
+        are_rounded_otherwise: Whether it is such a program.
+
     Args:
         trial: Has the program and the module.
         background: Runs them meanwhile; None to run them when they are asked for.
     """
 
     def __init__(self, trial: Trial, background: Executor | None) -> None:
+        self.are_rounded_otherwise = has_rounded_activations(trial.program)
         self._trial = trial
         self._background = background
         self._kinds = {"example", "noise"}
@@ -85,7 +95,10 @@ class ExactRuns:
                 future.cancel()
 
     def _run(self, ran: Ran) -> Exact:
-        return run_in_float64(self._trial.program, self._trial.module, ran.inputs)
+        trial = self._trial
+        if trial.program is not None and self.are_rounded_otherwise:
+            return run_rounded_otherwise(trial.program, ran.inputs, trial.seed)
+        return run_in_float64(trial.program, trial.module, ran.inputs)
 
 
 def is_rounded(tensor: Tensor) -> bool:

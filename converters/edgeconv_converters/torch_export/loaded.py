@@ -230,6 +230,14 @@ class Signed(nn.Module):
         forward.__signature__ = signature  # type: ignore[attr-defined]
         self.forward = forward
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Signed:
+        """A copy that calls the copy: `forward`, a function, would go on calling the original."""
+        is_hidden = "loaded" in self.__dict__
+        copied = Signed(copy.deepcopy(self.loaded, memo), self.signature, is_hidden=is_hidden)
+        copied.training = self.training
+        memo[id(self)] = copied
+        return copied
+
     @property
     def is_script(self) -> bool:
         """Whether TorchScript runs it."""
