@@ -2,7 +2,7 @@
 
 `python -m benchmarks.quantization [NAME...]` writes `benchmarks/results/quantization.json` and `quantization.md` after every
 attempt, and goes on where it was stopped; what failed is tried again, and `--anew` starts from nothing. `--tools` names
-tools to run (others keep the rows they have), `--costs` also measures memory and seconds (100,000 images: an hour).
+tools to run (others keep the rows they have), `--costs` also measures memory and seconds.
 Float artifacts and results stay in `build/quantization`.
 """
 

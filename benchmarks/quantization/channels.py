@@ -48,12 +48,12 @@ def rescaled_model(name: str) -> nn.Module:
 
 
 def _rescale(norm: nn.BatchNorm2d, reader: nn.Conv2d | nn.Linear, factors: Tensor) -> None:
-    norm.weight *= factors
-    norm.bias *= factors
+    norm.weight.mul_(factors)
+    norm.bias.mul_(factors)
     is_depthwise = isinstance(reader, nn.Conv2d) and reader.groups > 1
     axis = 0 if is_depthwise else 1
     shape = [-1 if at == axis else 1 for at in range(reader.weight.ndim)]
-    reader.weight /= factors.reshape(shape)
+    reader.weight.div_(factors.reshape(shape))
 
 
 def _mobilenet_chains(model: nn.Module) -> Iterator[_Chain]:
@@ -61,9 +61,9 @@ def _mobilenet_chains(model: nn.Module) -> Iterator[_Chain]:
     layers = [cast("nn.Sequential", layer) for layer in cast("nn.Sequential", model.features)]
     for layer in layers:
         layer[2] = nn.ReLU()
-    readers = [cast("nn.Conv2d", layer[0]) for layer in layers[1:]]
-    for layer, reader in zip(layers, [*readers, cast("nn.Linear", model.classifier)], strict=True):
-        yield cast("nn.BatchNorm2d", layer[1]), reader
+    readers = [*(layer[0] for layer in layers[1:]), model.classifier]
+    for layer, reader in zip(layers, readers, strict=True):
+        yield cast("nn.BatchNorm2d", layer[1]), cast("nn.Conv2d | nn.Linear", reader)
 
 
 def _resnet_chains(model: nn.Module) -> Iterator[_Chain]:

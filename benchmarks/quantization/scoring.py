@@ -68,8 +68,10 @@ def quantize(array: Array, scale: Scale) -> Array:
     step, zero = scale["quantization"]
     if not step or not np.issubdtype(array.dtype, np.floating):
         return array
-    limits = np.iinfo(scale["dtype"])
-    return np.clip(np.round(array / step) + zero, limits.min, limits.max).astype(scale["dtype"])
+    limits = np.iinfo(np.dtype(scale["dtype"]).name)
+    steps = np.round(array.astype(np.float32) / step) + zero
+    integers: Array = np.clip(steps, limits.min, limits.max).astype(scale["dtype"])
+    return integers
 
 
 def dequantize(array: Array, scale: Scale) -> Array:

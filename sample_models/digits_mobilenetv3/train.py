@@ -75,8 +75,8 @@ def _spread(norm: nn.BatchNorm2d, generator: torch.Generator, *, is_stuck: bool)
 
 
 def _scale(norm: nn.BatchNorm2d, factors: Tensor) -> None:
-    norm.weight *= factors
-    norm.bias *= factors
+    norm.weight.mul_(factors)
+    norm.bias.mul_(factors)
 
 
 def main() -> None:
