@@ -1,1 +1,1 @@
-"""Eight small models with weights, test data and cards: what edgeconv is tried on, by people and by tests."""
+"""Nine small models with weights, test data and cards: what edgeconv is tried on, by people and by tests."""

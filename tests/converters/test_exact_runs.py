@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn
 
+from edgeconv.formats.handler import Array
 from edgeconv.signature import DType, Signature, TensorSpec
 from edgeconv.validation.samples import Sample, Samples
 from edgeconv_converters.torch_export import exact
@@ -26,7 +27,7 @@ _THREADS: list[int] = []
 _MAY_GO_ON = threading.Event()
 
 
-@torch.library.custom_op("edgeconv_tests::whereabouts", mutates_args=())
+@torch.library.custom_op("edgeconv_tests::whereabouts", mutates_args=())  # type: ignore[untyped-decorator]
 def _whereabouts(x: Tensor) -> Tensor:
     """Takes down which thread runs it in float64; another one than the test's may be kept waiting."""
     if x.dtype == torch.float64:
@@ -36,9 +37,10 @@ def _whereabouts(x: Tensor) -> Tensor:
     return x.clone()
 
 
-@_whereabouts.register_fake
+@_whereabouts.register_fake  # type: ignore[untyped-decorator]
 def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
+    fake: Tensor = torch.empty_like(x)
+    return fake
 
 
 class Net(nn.Module):
@@ -138,7 +140,9 @@ def test_who_asks_takes_a_share() -> None:
 
 def test_samples_beyond_the_first_do_not_run_in_float64() -> None:
     trial = _trial()
-    inputs = [{"x": np.full((2, 6), number, np.float32)} for number in range(3)]
+    inputs: list[dict[str, Array]] = [
+        {"x": np.full((2, 6), number, np.float32)} for number in range(3)
+    ]
     with exact_runs(trial) as runs:
         _run(trial)
         trial.run_samples(Samples(items=tuple(Sample(inputs=i, sizes={}) for i in inputs)))
