@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,20 +60,13 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         path = request.scratch / f"io{result.bench.suffix}"
         file = model.quantize(replace(candidate.plan, io=request.io), path)
     layers, problems = _layers(request, result, path, file)
-    warnings = [*result.warnings, *attempt.prepared.notes, *file.warnings, *problems]
-    if (
-        float_seconds
-        and candidate.latency_seconds
-        and candidate.latency_seconds > _SLOWER * float_seconds
-    ):
-        ratio = candidate.latency_seconds / float_seconds
-        warnings.append(
-            f"slower than the float model on this machine: {ratio:.2f} times its latency"
-        )
-    if measure_size(path) >= measure_size(request.artifact):
-        warnings.append(
-            "no smaller than the float model: it has few weights, or most stay as they are"
-        )
+    warnings = [
+        *result.warnings,
+        *attempt.prepared.notes,
+        *file.warnings,
+        *problems,
+        *_disappointments(candidate, path, request.artifact, float_seconds),
+    ]
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,
@@ -99,6 +92,18 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "warnings": list(dict.fromkeys(warnings)),
     }
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
+
+
+def _disappointments(
+    candidate: Candidate, path: Path, artifact: Path, float_seconds: float | None
+) -> Iterator[str]:
+    """What one quantizes for, and did not get."""
+    seconds = candidate.latency_seconds
+    if float_seconds and seconds and seconds > _SLOWER * float_seconds:
+        ratio = seconds / float_seconds
+        yield f"slower than the float model on this machine: {ratio:.2f} times its latency"
+    if measure_size(path) >= measure_size(artifact):
+        yield "no smaller than the float model: it has few weights, or most stay as they are"
 
 
 def _layers(
