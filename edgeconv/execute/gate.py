@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,10 @@ class _Waiting:
     priority: tuple[bool, float]
     rank: int
     lane: Lane
+
+    @property
+    def is_conversion(self) -> bool:
+        return not self.priority[0]
 
 
 class Gate:
@@ -32,8 +36,9 @@ class Gate:
         self._is_given_up = False
         self._here = threading.local()
         self._waiting: list[_Waiting] = []
-        self._running: set[Lane] = set()
+        self._running: dict[Lane, _Waiting] = {}
         self._count = 0
+        self._apart: frozenset[Lane] = frozenset()
         self._changed = threading.Condition()
 
     def expect(self, count: int) -> None:
@@ -43,6 +48,14 @@ class Gate:
         """
         with self._changed:
             self._missing = count
+
+    def keep_apart(self, lanes: Iterable[Lane]) -> None:
+        """From now on, let only one of these lanes convert at a time: together they would hold too much memory.
+
+        What verifies holds less, and goes beside.
+        """
+        with self._changed:
+            self._apart = frozenset(lanes)
 
     def give_up(self) -> None:
         """Let everybody in at once, now and later: the run is ending, and whoever comes in finds that out.
@@ -75,7 +88,7 @@ class Gate:
             yield
         finally:
             with self._changed:
-                self._running.discard(lane)
+                self._running.pop(lane, None)
                 self._changed.notify_all()
 
     def _enter(self, lane: Lane, priority: tuple[bool, float]) -> None:
@@ -86,16 +99,23 @@ class Gate:
             self._note_arrival()
             self._changed.wait_for(lambda: self._is_next(me))
             self._waiting.remove(me)
-            self._running.add(lane)
+            self._running[lane] = me
             self._changed.notify_all()
 
     def _is_next(self, me: _Waiting) -> bool:
         if self._is_given_up:
             return True
-        if self._missing > 0 or len(self._running) >= self._jobs or me.lane in self._running:
+        if self._missing > 0 or len(self._running) >= self._jobs or not self._is_able(me):
             return False
-        able = [other for other in self._waiting if other.lane not in self._running]
-        return min(able) == me
+        return min(other for other in self._waiting if self._is_able(other)) == me
+
+    def _is_able(self, me: _Waiting) -> bool:
+        """Whether nothing that runs keeps this one out."""
+        if me.lane in self._running:
+            return False
+        is_free = not (me.is_conversion and me.lane in self._apart)
+        converting = (lane for lane, step in self._running.items() if step.is_conversion)
+        return is_free or self._apart.isdisjoint(converting)
 
     def _note_arrival(self) -> None:
         if getattr(self._here, "is_expected", False):

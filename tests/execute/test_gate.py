@@ -86,6 +86,29 @@ def _pass(gate: Gate, lane: Lane, done: threading.Event) -> None:
         done.set()
 
 
+def test_lanes_that_are_kept_apart_convert_in_turn_and_others_go_beside() -> None:
+    gate = Gate(3)
+    gate.keep_apart([A, B])
+    light, heavy = threading.Event(), threading.Event()
+    with gate.turn(A, (False, 1.0)):
+        waiting = threading.Thread(target=lambda: _pass(gate, B, heavy))
+        waiting.start()
+        threading.Thread(target=lambda: _pass(gate, C, light)).start()
+        assert light.wait(timeout=30)
+        assert not heavy.wait(timeout=0.05)
+    assert heavy.wait(timeout=30)
+    waiting.join(timeout=30)
+
+
+def test_what_verifies_goes_beside_a_lane_that_it_is_kept_apart_from() -> None:
+    gate = Gate(3)
+    gate.keep_apart([A, B])
+    with gate.turn(A, (False, 1.0)), gate.turn(B, (True, 1.0)):
+        assert list(gate._running) == [A, B]
+    with gate.turn(A, (True, 1.0)), gate.turn(B, (False, 1.0)):
+        assert list(gate._running) == [A, B]
+
+
 def test_who_is_done_without_a_turn_holds_up_nobody() -> None:
     gate = Gate(1)
     gate.expect(2)
