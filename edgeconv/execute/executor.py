@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,10 +47,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 # Names of files end at 255 bytes; suffixes, and names that are written aside, need room as well.
 _LONGEST_NAME = 128
 # From here on what processes hold of the model is worth more than the time to capture it again for another route, than the
-# second that a new process takes to import PyTorch, and than what is gained by two frameworks at work side by side.
+# second that a new process takes to import PyTorch, and than what is gained by another framework at work beside PyTorch.
 _MANY_PARAMETERS = 20_000_000
 _MUCH_MEMORY = 700_000_000
-# What writes and verifies without a framework; its process is small.
+# What writes without a framework; its process is small.
 _LIGHT = Lane(name="light")
 _SOURCE, _CAPTURED = "torch", "torch-export"
 
@@ -250,7 +250,7 @@ class _Run:
         output: OutputFolder,
     ) -> dict[str, GoalOutcome]:
         if _is_large(captured):
-            steps.gate.keep_apart(self._lanes_of_frameworks(plans.values()))
+            steps.gate.convert_alone(self._lane, beside=_LIGHT)
         shared = self._share(captured, steps, warming, plans)
         goals = {
             goal: Goal(
@@ -329,13 +329,6 @@ class _Run:
                 is_large=_is_large(captured) and request.best is None,
             ),
         )
-
-    def _lanes_of_frameworks(self, plans: Iterable[Plan]) -> Iterator[Lane]:
-        """The lanes whose processes hold a whole framework beside the weights."""
-        for plan in plans:
-            lanes = {lane_of(spec) for spec in plan.steps}
-            lanes.add(Lane(name=self._verifiers[plan.goal].lane))
-            yield from lanes - {_LIGHT}
 
     def _lost_with(self, captured: Capture) -> Losses:
         """Without a program, nothing leads to or from it."""

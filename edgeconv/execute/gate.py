@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,7 +38,8 @@ class Gate:
         self._waiting: list[_Waiting] = []
         self._running: dict[Lane, _Waiting] = {}
         self._count = 0
-        self._apart: frozenset[Lane] = frozenset()
+        self._alone: Lane | None = None
+        self._beside: Lane | None = None
         self._changed = threading.Condition()
 
     def expect(self, count: int) -> None:
@@ -49,13 +50,15 @@ class Gate:
         with self._changed:
             self._missing = count
 
-    def keep_apart(self, lanes: Iterable[Lane]) -> None:
-        """From now on, let only one of these lanes convert at a time: together they would hold too much memory.
+    def convert_alone(self, lane: Lane, *, beside: Lane) -> None:
+        """From now on, let nothing work beside a conversion of a lane: together they would hold too much memory.
 
-        What verifies holds less, and goes beside.
+        Args:
+            lane: The lane.
+            beside: Whose conversions may go beside all the same.
         """
         with self._changed:
-            self._apart = frozenset(lanes)
+            self._alone, self._beside = lane, beside
 
     def give_up(self) -> None:
         """Let everybody in at once, now and later: the run is ending, and whoever comes in finds that out.
@@ -111,11 +114,15 @@ class Gate:
 
     def _is_able(self, me: _Waiting) -> bool:
         """Whether nothing that runs keeps this one out."""
-        if me.lane in self._running:
-            return False
-        is_free = not (me.is_conversion and me.lane in self._apart)
-        converting = (lane for lane, step in self._running.items() if step.is_conversion)
-        return is_free or self._apart.isdisjoint(converting)
+        running = self._running.values()
+        return not any(self._clash(me, each) or self._clash(each, me) for each in running)
+
+    def _clash(self, one: _Waiting, other: _Waiting) -> bool:
+        """Whether `one` keeps `other` out."""
+        if one.lane == other.lane:
+            return True
+        is_alone = one.is_conversion and one.lane == self._alone
+        return is_alone and not (other.is_conversion and other.lane == self._beside)
 
     def _note_arrival(self) -> None:
         if getattr(self._here, "is_expected", False):

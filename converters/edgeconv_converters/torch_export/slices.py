@@ -58,7 +58,9 @@ class _Convolution:
         high = low + (count - 1) * self.stride[0] + reach
         size = self.input.shape[2]
         used = self.input[:, :, max(low, 0) : max(high, 0)]
-        missing = [0, 0] * (len(self.stride) - 1) + [max(-low, 0), max(high - size, 0)]
+        # A slice may lie in the padding alone.
+        above, below = max(min(high, 0) - low, 0), max(high - max(low, size), 0)
+        missing = [0, 0] * (len(self.stride) - 1) + [above, below]
         padding = [0, *self.padding[1:]]
         weights = (self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         return self.function(pad(used, missing), *weights)
