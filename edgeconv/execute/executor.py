@@ -46,10 +46,12 @@ __all__ = ["check_name", "convert"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 # Names of files end at 255 bytes; suffixes, and names that are written aside, need room as well.
 _LONGEST_NAME = 128
-# From here on what a process holds of the model is worth more than the time to capture it again for another route,
-_MANY_PARAMETERS = 25_000_000
-# and what one has grown to in capturing is worth more than the second that a new process takes to import PyTorch.
+# From here on what processes hold of the model is worth more than the time to capture it again for another route, than the
+# second that a new process takes to import PyTorch, and than what is gained by another framework at work beside PyTorch.
+_MANY_PARAMETERS = 20_000_000
 _MUCH_MEMORY = 700_000_000
+# What writes without a framework; its process is small.
+_LIGHT = Lane(name="light")
 _SOURCE, _CAPTURED = "torch", "torch-export"
 
 
@@ -247,6 +249,8 @@ class _Run:
         warming: Warming,
         output: OutputFolder,
     ) -> dict[str, GoalOutcome]:
+        if _is_large(captured):
+            steps.gate.convert_alone(self._lane, beside=_LIGHT)
         shared = self._share(captured, steps, warming, plans)
         goals = {
             goal: Goal(
@@ -320,8 +324,9 @@ class _Run:
                 steps.runner,
                 self._verifiers,
                 plans,
-                is_large=(captured.parameters or 0) > _MANY_PARAMETERS,
-                model_lane=self._lane if captured.peak_memory_bytes > _MUCH_MEMORY else None,
+                model_lane=self._lane,
+                # Where all routes are tried, the next one needs what the first one had.
+                is_large=_is_large(captured) and request.best is None,
             ),
         )
 
@@ -335,6 +340,13 @@ class _Run:
                 if _CAPTURED in (spec.source, spec.target):
                     losses.add(spec.id, reason)
         return losses
+
+
+def _is_large(captured: Capture) -> bool:
+    """Whether the model, or what capturing it took, is so large that processes must not hold it for longer than needed."""
+    return (
+        captured.parameters or 0
+    ) > _MANY_PARAMETERS or captured.peak_memory_bytes > _MUCH_MEMORY
 
 
 def _reads_program_file(plan: Plan, capture_id: str) -> bool:

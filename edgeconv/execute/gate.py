@@ -18,6 +18,10 @@ class _Waiting:
     rank: int
     lane: Lane
 
+    @property
+    def is_conversion(self) -> bool:
+        return not self.priority[0]
+
 
 class Gate:
     """Lets steps in.
@@ -32,8 +36,10 @@ class Gate:
         self._is_given_up = False
         self._here = threading.local()
         self._waiting: list[_Waiting] = []
-        self._running: set[Lane] = set()
+        self._running: dict[Lane, _Waiting] = {}
         self._count = 0
+        self._alone: Lane | None = None
+        self._beside: Lane | None = None
         self._changed = threading.Condition()
 
     def expect(self, count: int) -> None:
@@ -43,6 +49,16 @@ class Gate:
         """
         with self._changed:
             self._missing = count
+
+    def convert_alone(self, lane: Lane, *, beside: Lane) -> None:
+        """From now on, let nothing work beside a conversion of a lane: together they would hold too much memory.
+
+        Args:
+            lane: The lane.
+            beside: Whose conversions may go beside all the same.
+        """
+        with self._changed:
+            self._alone, self._beside = lane, beside
 
     def give_up(self) -> None:
         """Let everybody in at once, now and later: the run is ending, and whoever comes in finds that out.
@@ -75,7 +91,7 @@ class Gate:
             yield
         finally:
             with self._changed:
-                self._running.discard(lane)
+                self._running.pop(lane, None)
                 self._changed.notify_all()
 
     def _enter(self, lane: Lane, priority: tuple[bool, float]) -> None:
@@ -86,16 +102,27 @@ class Gate:
             self._note_arrival()
             self._changed.wait_for(lambda: self._is_next(me))
             self._waiting.remove(me)
-            self._running.add(lane)
+            self._running[lane] = me
             self._changed.notify_all()
 
     def _is_next(self, me: _Waiting) -> bool:
         if self._is_given_up:
             return True
-        if self._missing > 0 or len(self._running) >= self._jobs or me.lane in self._running:
+        if self._missing > 0 or len(self._running) >= self._jobs or not self._is_able(me):
             return False
-        able = [other for other in self._waiting if other.lane not in self._running]
-        return min(able) == me
+        return min(other for other in self._waiting if self._is_able(other)) == me
+
+    def _is_able(self, me: _Waiting) -> bool:
+        """Whether nothing that runs keeps this one out."""
+        running = self._running.values()
+        return not any(self._clash(me, each) or self._clash(each, me) for each in running)
+
+    def _clash(self, one: _Waiting, other: _Waiting) -> bool:
+        """Whether `one` keeps `other` out."""
+        if one.lane == other.lane:
+            return True
+        is_alone = one.is_conversion and one.lane == self._alone
+        return is_alone and not (other.is_conversion and other.lane == self._beside)
 
     def _note_arrival(self) -> None:
         if getattr(self._here, "is_expected", False):

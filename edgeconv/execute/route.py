@@ -111,7 +111,7 @@ def follow(plan: Plan, shared: Shared) -> Made:
             done = _convert_once(plan, index, material, shared)
             material = cast("Material", done.material)
             brought |= cast("dict[str, str]", done.result.details.get(PLUGIN_OPERATORS) or {})
-    shared.retiring.verify(plan.goal)
+        shared.retiring.advance(plan, index + 1)
     verdict = _verify(plan, material, shared, brought)
     return Made(material=material, parent=parent, verdict=verdict)
 

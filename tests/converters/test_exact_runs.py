@@ -107,7 +107,7 @@ def test_a_case_runs_in_float64_elsewhere_before_anybody_asks() -> None:
         assert torch.equal(outputs[0], wanted[0])
 
 
-@pytest.mark.parametrize("why", ["one thread", "no program", "a large weight"])
+@pytest.mark.parametrize("why", ["one thread", "no program", "a large weight", "a large value"])
 def test_what_may_not_run_beside_waits_until_it_is_asked_for(
     why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +116,8 @@ def test_what_may_not_run_beside_waits_until_it_is_asked_for(
         torch.set_num_threads(1)
     if why == "a large weight":
         monkeypatch.setattr(exact, "_MOST_BYTES_SIDE_BY_SIDE", 4 * 6 * 4 - 1)
+    if why == "a large value":
+        monkeypatch.setattr(exact, "_MOST_VALUE_BYTES_SIDE_BY_SIDE", 2 * 6 * 4 - 1)
     with exact_runs(trial) as runs:
         _run(trial)
         assert _THREADS == []

@@ -73,17 +73,50 @@ def test_a_busy_lane_holds_up_no_other() -> None:
     gate = Gate(2)
     done = threading.Event()
     with gate.turn(A, (False, 1.0)):
-        waiting = threading.Thread(target=lambda: _pass(gate, A, threading.Event()))
+        waiting = threading.Thread(target=lambda: _pass(gate, (A, (False, 0.0)), threading.Event()))
         waiting.start()
-        threading.Thread(target=lambda: _pass(gate, B, done)).start()
+        threading.Thread(target=lambda: _pass(gate, (B, (False, 0.0)), done)).start()
         assert done.wait(timeout=30)
     waiting.join(timeout=30)
     assert not waiting.is_alive()
 
 
-def _pass(gate: Gate, lane: Lane, done: threading.Event) -> None:
-    with gate.turn(lane, (False, 0.0)):
+def _pass(gate: Gate, step: tuple[Lane, tuple[bool, float]], done: threading.Event) -> None:
+    with gate.turn(*step):
         done.set()
+
+
+@pytest.mark.parametrize("step", [(B, (False, 1.0)), (B, (True, 1.0)), (C, (True, 1.0))])
+def test_nothing_goes_beside_a_conversion_that_is_to_be_alone(
+    step: tuple[Lane, tuple[bool, float]],
+) -> None:
+    gate = Gate(3)
+    gate.convert_alone(A, beside=C)
+    for first, second in (((A, (False, 1.0)), step), (step, (A, (False, 1.0)))):
+        done = threading.Event()
+        with gate.turn(*first):
+            thread = threading.Thread(target=_pass, args=(gate, second, done))
+            thread.start()
+            assert not done.wait(timeout=0.05)
+        assert done.wait(timeout=30)
+        thread.join(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((A, (False, 1.0)), (C, (False, 1.0))),
+        ((A, (True, 1.0)), (B, (False, 1.0))),
+        ((B, (False, 1.0)), (C, (True, 1.0))),
+    ],
+)
+def test_what_is_light_or_verifies_elsewhere_goes_beside(
+    first: tuple[Lane, tuple[bool, float]], second: tuple[Lane, tuple[bool, float]]
+) -> None:
+    gate = Gate(3)
+    gate.convert_alone(A, beside=C)
+    with gate.turn(*first), gate.turn(*second):
+        assert list(gate._running) == [first[0], second[0]]
 
 
 def test_who_is_done_without_a_turn_holds_up_nobody() -> None:
@@ -93,7 +126,7 @@ def test_who_is_done_without_a_turn_holds_up_nobody() -> None:
 
     def enter() -> None:
         gate.join()
-        _pass(gate, A, done)
+        _pass(gate, (A, (False, 0.0)), done)
 
     thread = threading.Thread(target=enter)
     thread.start()

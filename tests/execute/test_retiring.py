@@ -15,6 +15,9 @@ from edgeconv.plan.plan import Plan
 from edgeconv.settings import load_settings
 from edgeconv.testing.plain import PLAIN_SPECS, PLAIN_VERIFIERS
 
+# Of the routes to TFLite and SavedModel the capture and the lowering are done, which need the model.
+_LOWERED = 2
+
 
 class Spy(InProcessLane):
     def __init__(self) -> None:
@@ -30,10 +33,14 @@ def _plans(*goals: str) -> Mapping[str, Plan]:
     return {goal: planner.best("torch", goal) for goal in goals}
 
 
-def _retiring(
-    spy: Spy, plans: Mapping[str, Plan], *, is_large: bool = True, model_lane: Lane | None = None
-) -> Retiring:
-    return Retiring(spy, PLAIN_VERIFIERS, plans, is_large=is_large, model_lane=model_lane)
+def _retiring(spy: Spy, plans: Mapping[str, Plan], *, is_large: bool = True) -> Retiring:
+    return Retiring(spy, PLAIN_VERIFIERS, plans, is_large=is_large, model_lane=Lane(name="torch"))
+
+
+def _write(retiring: Retiring, plan: Plan) -> None:
+    """All steps of a route are done, and its verification is next."""
+    for index in range(len(plan.steps)):
+        retiring.advance(plan, index + 1)
 
 
 def test_a_lane_ends_with_the_last_goal_that_needs_it() -> None:
@@ -51,34 +58,45 @@ def test_only_the_runtime_is_needed_for_a_verification() -> None:
     spy = Spy()
     plans = _plans("onnx", "tflite", "savedmodel")
     retiring = _retiring(spy, plans)
-    retiring.verify("savedmodel")
-    retiring.verify("tflite")
+    _write(retiring, plans["savedmodel"])
+    _write(retiring, plans["tflite"])
     assert spy.retired == []  # ONNX still needs the lane that captured the model
-    retiring.verify("onnx")
+    _write(retiring, plans["onnx"])
     assert spy.retired == ["torch"]
     retiring.follow(plans["onnx"])
-    retiring.verify("onnx")
+    _write(retiring, plans["onnx"])
     assert spy.retired == ["torch", "torch"]
 
 
 def test_a_model_of_usual_size_keeps_its_lanes_for_another_route() -> None:
     spy = Spy()
-    retiring = _retiring(spy, _plans("onnx", "tflite"), is_large=False)
-    retiring.verify("onnx")
-    retiring.verify("tflite")
+    plans = _plans("onnx", "tflite")
+    retiring = _retiring(spy, plans, is_large=False)
+    _write(retiring, plans["onnx"])
+    _write(retiring, plans["tflite"])
     assert spy.retired == []
 
 
-def test_the_model_is_given_up_when_all_formats_are_written() -> None:
+def test_the_model_is_given_up_when_no_step_to_come_reads_it() -> None:
     spy = Spy()
     plans = _plans("onnx", "tflite", "savedmodel")
-    retiring = _retiring(spy, plans, is_large=False, model_lane=Lane(name="torch"))
-    retiring.verify("onnx")
-    retiring.verify("savedmodel")
-    retiring.follow(plans["onnx"])
-    retiring.verify("tflite")
-    assert spy.retired == []  # ONNX is written anew
-    retiring.verify("onnx")
+    retiring = _retiring(spy, plans)
+    retiring.advance(plans["tflite"], _LOWERED)
+    retiring.advance(plans["savedmodel"], _LOWERED)
+    assert spy.retired == []  # ONNX is still to be written there
+    _write(retiring, plans["onnx"])
+    assert spy.retired == ["torch"]  # before TFLite and SavedModel are written
+
+
+def test_another_route_needs_the_model_again() -> None:
+    spy = Spy()
+    plans = _plans("torchscript", "tflite")
+    retiring = _retiring(spy, plans)
+    _write(retiring, plans["torchscript"])
+    retiring.follow(plans["torchscript"])
+    retiring.advance(plans["tflite"], _LOWERED)
+    assert spy.retired == []
+    _write(retiring, plans["torchscript"])
     assert spy.retired == ["torch"]
 
 

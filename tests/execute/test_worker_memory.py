@@ -50,6 +50,15 @@ def look(request, context):
     return {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Rss")}
 """
 
+FREE = """
+def work(request, context):
+    blocks = [bytearray(100_000) for _ in range(2000)]
+    for block in blocks:
+        block[:] = bytes([1]) * len(block)
+    context["last"] = blocks.pop()  # what lies below it goes back to the system only when that is asked for
+    return {}
+"""
+
 IMPORT = """
 import time
 
@@ -85,6 +94,17 @@ def test_a_cycle_of_a_large_step_does_not_outlive_it(pool: WorkerPool, tmp_path:
     large = pool.run(LANE, _task(tmp_path, HOLD, "work", size=500_000_000))
     after = pool.run(LANE, _task(tmp_path, HOLD, "look")).unwrap()
     assert large.peak_memory_bytes > 500_000_000
+    assert int(str(after["RssAnon"])) < int(str(before["RssAnon"])) + 20_000
+
+
+def test_what_a_step_freed_goes_back_to_the_system(pool: WorkerPool, tmp_path: Path) -> None:
+    before = pool.run(LANE, _task(tmp_path, HOLD, "look")).unwrap()
+    path = tmp_path / "free_worker.py"
+    path.write_text(FREE)
+    entry = {"path": str(path), "function": "work"}
+    large = pool.run(LANE, Task(title="'own'", entry=entry, request={}))
+    after = pool.run(LANE, _task(tmp_path, HOLD, "look")).unwrap()
+    assert large.peak_memory_bytes > 200_000_000
     assert int(str(after["RssAnon"])) < int(str(before["RssAnon"])) + 20_000
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -24,14 +24,15 @@ Exact: TypeAlias = "tuple[Tensor, ...] | None"
 
 _FIRST_CASES = 3
 _MOST_BYTES_SIDE_BY_SIDE = 2**28
+_MOST_VALUE_BYTES_SIDE_BY_SIDE = 2**25
 
 
 @contextmanager
 def exact_runs(trial: Trial) -> Iterator[ExactRuns]:
     """Inside, cases run in float64 as soon as the trial ran them.
 
-    Only the program does, for it is interpreted and left as it is. A run holds the largest weight twice more, so one with a very
-    large weight waits until it is asked for.
+    Only the program does, for it is interpreted and left as it is. A run holds the largest weight twice more, and some values twice
+    as large as they are, so one with a very large weight or value waits until it is asked for.
     """
     with ExitStack() as stack:
         background = None
@@ -110,4 +111,11 @@ def _may_run_beside(program: torch.fx.GraphModule | None) -> bool:
     if program is None:
         return False
     weights = (*program.parameters(), *program.buffers())
-    return all(weight.nbytes <= _MOST_BYTES_SIDE_BY_SIDE for weight in weights)
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    return all(weight.nbytes <= _MOST_BYTES_SIDE_BY_SIDE for weight in weights) and all(
+        value.nbytes <= _MOST_VALUE_BYTES_SIDE_BY_SIDE for value in values if _is_static(value)
+    )
+
+
+def _is_static(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and all(isinstance(size, int) for size in value.shape)
