@@ -130,7 +130,7 @@ class Preparer:
         changes = {}
         if Step.INFINITIES in steps:
             changes[Step.INFINITIES.value] = bound_infinities(model, statistics)
-        if Step.EQUALIZE in steps and self.precision.is_static:
+        if Step.EQUALIZE in steps and (self.precision.is_static or self.precision.is_dynamic):
             changes[Step.EQUALIZE.value] = equalize_channels(model, statistics)
         return changes
 
