@@ -9,14 +9,22 @@ from onnx import ModelProto, NodeProto
 __all__ = ["keep_float_between_float", "keep_float_outputs", "leave_outputs_float"]
 
 
-def leave_outputs_float(model: ModelProto) -> None:
-    """Let matrix products that make an output give it in float32, as their kernels can, unless it is read by others."""
+def leave_outputs_float(model: ModelProto, made_by: Mapping[str, str]) -> None:
+    """Let matrix products that make an output give it in float32, as their kernels can, unless it is read by others.
+
+    Args:
+        model: With pairs of quantize and dequantize.
+        made_by: By the name of an output, that of the operator which made it in the float model. Where this was a clamp behind
+            the product, it has vanished into the pair's scale, and would be lost with the pair.
+    """
     makers = {name: node for node in model.graph.node for name in node.output}
     read = {name for node in model.graph.node for name in node.input}
     for value in model.graph.output:
         there = _behind_pair(value.name, makers)
         product = makers.get(there)
         if product is None or value.name in read or product.op_type not in {"Gemm", "MatMul"}:
+            continue
+        if made_by.get(value.name) != product.name:
             continue
         back = makers[value.name]
         model.graph.node.remove(makers[back.input[0]])

@@ -68,6 +68,7 @@ def quantize_static(model: ModelProto, work: StaticWork) -> ModelProto:
         return model
     work = replace(work, ranges=_share_ranges(work))
     _require_ranges(model, work)
+    made_by = {name: node.name for node in model.graph.node for name in node.output}
     add_infer_metadata(model)
     try:
         quantizer = _PairQuantizer(model, work)
@@ -80,7 +81,7 @@ def quantize_static(model: ModelProto, work: StaticWork) -> ModelProto:
     keep_float_outputs(result, set(work.precisions))
     keep_float_between_float(result, set(work.precisions))
     if work.has_float_outputs:
-        leave_outputs_float(result)
+        leave_outputs_float(result, made_by)
     return result
 
 

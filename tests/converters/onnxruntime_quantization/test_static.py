@@ -377,3 +377,12 @@ def test_a_graph_built_anew_is_not_changed_by_quantizing(tmp_path: Path) -> None
     again = _run(tmp_path / "saved.onnx", inputs)
     np.testing.assert_array_equal(again["logits"], before["logits"])
     assert build(NETWORK).graph.name == onnx.load(tmp_path / "saved.onnx").graph.name
+
+
+def test_a_clamp_before_an_output_is_not_lost(tmp_path: Path) -> None:
+    """It vanishes into the scale of the pair behind the product, with which it would be taken away."""
+    text = "last (float[N,8] x, float[8,6] w1, float[6] w2) => (float[N,6] y) { a = Gemm (x, w1, w2) y = Relu (a) }"
+    model = open_text(text, tmp_path)
+    quantize(model, tmp_path / "q.onnx")
+    assert _run(tmp_path / "q.onnx", draw_inputs(model))["y"].min() == 0
+    assert _snr_db(model, tmp_path / "q.onnx", "y") > 30
