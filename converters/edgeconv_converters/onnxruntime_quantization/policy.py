@@ -13,11 +13,12 @@ opened the file was looked at; `tests/converters/onnxruntime_quantization/test_p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnxruntime
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from packaging.version import Version
 
 from edgeconv.plugin.quantizer import FLOAT32, Operator, Precision
@@ -97,6 +98,15 @@ def find_kernels(version: str) -> Kernels:
     return known[-1] if known else KERNELS[0]
 
 
+def _find_beyond_half(model: ModelProto) -> Iterator[str]:
+    """Float constants with finite values that half precision has no number for."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            sizes = np.abs(numpy_helper.to_array(tensor))
+            if np.any((sizes > np.finfo(np.float16).max) & np.isfinite(sizes)):
+                yield tensor.name
+
+
 class Policy:
     """Says why an operator of a model has no kernel.
 
@@ -108,6 +118,7 @@ class Policy:
     def __init__(self, model: ModelProto, values: Mapping[str, Value]) -> None:
         self._nodes: dict[str, NodeProto] = {node.name: node for node in model.graph.node}
         self._constants = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+        self._beyond_half = set(_find_beyond_half(model))
         self._values = values
         self._kernels = find_kernels(onnxruntime.__version__)
 
@@ -120,13 +131,22 @@ class Policy:
         ):
             return "it computes no float32 values"
         if precision.activations == "float16":
-            is_kept = operator.code in FLOAT_ONLY
-            return "onnxruntime.transformers.float16 leaves it in float32" if is_kept else ""
+            return self._half_refusal(operator)
         if precision.is_static:
             return self._static_refusal(operator, precision)
         if precision.is_dynamic:
             return self._dynamic_refusal(operator, precision)
         return self._storage_refusal(operator, precision)
+
+    def _half_refusal(self, operator: Operator) -> str:
+        if operator.code in FLOAT_ONLY:
+            return "onnxruntime.transformers.float16 leaves it in float32"
+        if self._beyond_half & set(operator.inputs):
+            # The library would store the largest number there is, without a word.
+            return (
+                "half precision cannot hold a constant that it reads: the largest number is 65504"
+            )
+        return ""
 
     def _static_refusal(self, operator: Operator, precision: Precision) -> str:
         if precision.weights != "int8":

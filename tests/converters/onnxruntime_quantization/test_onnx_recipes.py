@@ -247,3 +247,12 @@ def test_single_operators_stay_float_in_half_precision(tmp_path: Path) -> None:
     assert tensors["w5"] == TensorProto.FLOAT
     assert tensors["w1"] == TensorProto.FLOAT16
     assert "Cast" in node_types(tmp_path / "q.onnx")
+
+
+def test_what_half_precision_cannot_hold_stays_float(tmp_path: Path) -> None:
+    text = "large (float[N,8] x, float[8,8] w1, float[8,8] w2) => (float[N,8] y) { a = MatMul (x, w1) y = MatMul (a, w2) }"
+    model = open_text(text, tmp_path, given={"w1": draw(8, 8) * 1e6, "w2": draw(8, 8) * 1e-6})
+    made = quantize(model, tmp_path / "q.onnx", RECIPES["fp16"].precision)
+    assert made.precisions["a"] == FLOAT32
+    assert "65504" in made.reasons["a"]
+    assert "y" not in made.reasons
