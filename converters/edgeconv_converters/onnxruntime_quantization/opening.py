@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.onnx import HANDLER
@@ -85,6 +85,7 @@ def read_float_model(path: Path) -> FloatFile:
     _drop_weights_from_inputs(model.graph)
     model = _simplify(model)
     model = rewrite_for_kernels(model)
+    _compute_constant_outputs(model.graph)
     return FloatFile(
         path=path,
         model=model,
@@ -157,6 +158,20 @@ def _drop_weights_from_inputs(graph: GraphProto) -> None:
     kept = [value for value in graph.input if value.name not in weights]
     del graph.input[:]
     graph.input.extend(kept)
+
+
+def _compute_constant_outputs(graph: GraphProto) -> None:
+    """Let an output that is a constant be made by an operator, where precisions and dtypes can be changed before and behind it."""
+    outputs = {value.name for value in graph.output}
+    for tensor in graph.initializer:
+        if tensor.name not in outputs:
+            continue
+        output, tensor.name = tensor.name, f"{tensor.name}/constant"
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                if name == output:
+                    node.input[index] = tensor.name
+        graph.node.append(helper.make_node("Identity", [tensor.name], [output], name=output))
 
 
 def _simplify(model: ModelProto) -> ModelProto:

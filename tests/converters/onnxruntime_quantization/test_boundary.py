@@ -16,6 +16,7 @@ import onnxruntime
 from edgeconv.errors import ConversionError
 from edgeconv.formats import load_handler
 from edgeconv.plugin.quantizer import FLOAT32, Precision, Range
+from edgeconv.quantization.recipes import RECIPES
 from edgeconv.signature import DType
 from tests.converters.onnxruntime_quantization.texts import (
     INT8,
@@ -133,3 +134,18 @@ def test_float_ends_have_no_scales(tmp_path: Path) -> None:
     metadata = load_handler("onnx").read_metadata(tmp_path / "q.onnx")
     assert "edgeconv.io_quantization" not in metadata
     assert node_types(tmp_path / "q.onnx").count("QuantizeLinear") > 3
+
+
+@pytest.mark.parametrize("recipe", ["int8", "fp16"])
+def test_an_output_may_be_a_constant(recipe: str, tmp_path: Path) -> None:
+    text = """
+    constant (float[N,4] x, float[4,3] w1) => (float[N,3] y, float[3] z) {
+        y = MatMul (x, w1)
+        z = Constant <value = float[3] {0.0, 1.0, 2.0}> ()
+    }
+    """
+    model = open_text(text, tmp_path)
+    io = DType.INT8 if recipe == "int8" else DType.FLOAT32
+    quantize(model, tmp_path / "q.onnx", RECIPES[recipe].precision, io=io)
+    got = model.observe_quantized(tmp_path / "q.onnx", draw_inputs(model))["z"]
+    assert_near(got, np.arange(3), atol=0.02)
