@@ -91,10 +91,11 @@ def quantize_file(
         ConversionError: A range is missing, or ai-edge-quantizer fails.
         OSError: It cannot be written; what was written of it stays for the caller to remove.
     """
-    decision = _decide(operators, plan, refuse)
     tables = copy_tables(file.tables)
+    constants = _find_constants(tables, operators)
+    decision = _decide(operators, plan, refuse, constants)
     ends = Ends.of(tables.subgraphs[0])
-    _quantize_integers(tables, operators, decision.integers, plan)
+    _quantize_integers(tables, operators, decision.integers, plan, constants)
     store_weights(tables, decision.stored)
     if plan.io == DType.UINT8:
         make_ends_unsigned(tables)
@@ -140,11 +141,29 @@ def _with_dtype(specs: Sequence[TensorSpec], io: DType) -> tuple[TensorSpec, ...
     return tuple(replace(s, dtype=io) if s.dtype == DType.FLOAT32 else s for s in specs)
 
 
-def _decide(operators: Sequence[Operator], plan: QuantizationPlan, refuse: Refuse) -> _Decision:
+def _find_constants(tables: Tables, operators: Sequence[Operator]) -> dict[str, Floats]:
+    """The float32 constants that operators read, by name."""
+    by_name = {t.name.decode(errors="replace"): t for t in tables.subgraphs[0].tensors}
+    found: dict[str, Floats] = {}
+    for name in dict.fromkeys(name for operator in operators for name in operator.inputs if name):
+        value = constant_of(tables, by_name[name]) if by_name[name].type == _FLOAT else None
+        if value is not None:
+            found[name] = value.astype(np.float32, copy=False)
+    return found
+
+
+def _decide(
+    operators: Sequence[Operator],
+    plan: QuantizationPlan,
+    refuse: Refuse,
+    constants: Mapping[str, Floats],
+) -> _Decision:
     decision = _Decision()
     for operator in operators:
         wanted = plan.precision_of(operator.name)
-        reason = refuse(operator, wanted) or refuse_unbounded(operator, wanted, plan.ranges)
+        reason = refuse(operator, wanted) or refuse_unbounded(
+            operator, wanted, plan.ranges, constants
+        )
         if reason:
             decision.reasons[operator.name] = reason
         else:
@@ -157,19 +176,16 @@ def _quantize_integers(
     operators: Sequence[Operator],
     precisions: Mapping[str, Precision],
     plan: QuantizationPlan,
+    constants: Mapping[str, Floats],
 ) -> None:
     graph = tables.subgraphs[0]
     by_name = {tensor.name.decode(errors="replace"): tensor for tensor in graph.tensors}
     needed: dict[str, str] = {}
-    constants: dict[str, Floats] = {}
     for operator in operators:
+        if operator.name not in precisions or not precisions[operator.name].is_static:
+            continue
         for name in (*operator.inputs, *operator.outputs):
-            if not name or by_name[name].type != _FLOAT:
-                continue
-            value = constant_of(tables, by_name[name])
-            if value is not None:
-                constants[name] = value.astype(np.float32, copy=False)
-            elif operator.name in precisions and precisions[operator.name].is_static:
+            if name and by_name[name].type == _FLOAT and name not in constants:
                 needed[name] = operator.name
     if plan.io != DType.FLOAT32:
         ends = [graph.tensors[index] for index in (*graph.inputs, *graph.outputs)]

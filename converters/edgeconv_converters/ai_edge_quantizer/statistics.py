@@ -3,6 +3,9 @@
 A bias is stored as a 32-bit integer whose scale is that of the input times that of the weights. Where the weights of a
 channel are almost zero and its bias is not, the integer overflows, and ai-edge-quantizer clips it without a word: the
 channel loses its bias. Such weights get a wider range here, as TFLiteConverter gives them.
+
+What an operator with weights makes gets a wider range where calibration saw next to nothing there, as behind a ReLU that is
+never open: XNNPACK refuses a file whose products are rescaled by 256 or more.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ _STEPS = {"int8": 255, "int16": 32767}
 _WEIGHT_STEPS = {"int8": 127, "int4": 7}
 
 
+_LARGEST_RESCALE = 128.0
 _UNBOUNDED = 1e30
 """What is as large stands for infinity: masks are made of such numbers. NaN is not below it either."""
 
@@ -71,12 +75,35 @@ def make_statistics(
         found.update({name: _bounds(known[name]) for name in _pass_on(operator, known)})
         if precision.activations == "int16" and operator.code in _FROM_ZERO:
             found[operator.name] = _Pinned(_bounds(_FROM_ZERO_INT16))
-        if operator.weights is not None and operator.weights.bias:
+        if operator.weights is not None:
             step = _step(known[_data(operator, known)], precision.activations)
-            bounds = _fit(operator.weights, step, precision.weights, constants)
+            bounds = _bound_weights(operator.weights, step, precision.weights, constants)
             if bounds is not None:
                 found[operator.weights.tensor] = {"min": -bounds, "max": bounds}
+            if precision.activations == "int8":
+                largest = constants[operator.weights.tensor] if bounds is None else bounds
+                product = step * float(np.abs(largest).max()) / _WEIGHT_STEPS[precision.weights]
+                widened = _widen(operator.outputs[0], known, product / _LARGEST_RESCALE)
+                found.update({name: _bounds(range_) for name, range_ in widened.items()})
     return found
+
+
+def _bound_weights(
+    weights: Weights, step: float, dtype: str, constants: Mapping[str, Floats]
+) -> Floats | None:
+    return _fit(weights, step, dtype, constants) if weights.bias else None
+
+
+def _widen(name: str, known: dict[str, Range], least_step: float) -> dict[str, Range]:
+    """The range that gives an 8-bit activation at least this scale, where it has a smaller one."""
+    range_ = known.get(name)
+    if range_ is None or _step(range_, "int8") >= least_step:
+        return {}
+    span = least_step * _STEPS["int8"]
+    is_negative = -range_.low > range_.high
+    wide = Range(low=-span, high=0.0) if is_negative else Range(low=0.0, high=span)
+    known[name] = Range(low=min(wide.low, range_.low), high=max(wide.high, range_.high))
+    return {name: known[name]}
 
 
 def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
@@ -103,8 +130,27 @@ def refuse_gaps(needed: Mapping[str, str], ranges: Mapping[str, Range]) -> None:
         )
 
 
-def refuse_unbounded(operator: Operator, precision: Precision, ranges: Mapping[str, Range]) -> str:
-    """Why the values that an operator reads or makes have no scale; empty if they have one."""
+def refuse_unbounded(
+    operator: Operator,
+    precision: Precision,
+    ranges: Mapping[str, Range],
+    constants: Mapping[str, Floats],
+) -> str:
+    """Why the values that an operator reads or makes have no scale; empty if they have one.
+
+    Args:
+        operator: The operator.
+        precision: What it is to compute in.
+        ranges: Of activations.
+        constants: What operators read, by name; integers that ai-edge-quantizer makes of one that is infinite end the process
+            that runs them.
+    """
+    if precision.weights in ("float16", "float32"):
+        return ""
+    weights = operator.weights.tensor if operator.weights else ""
+    for name in operator.inputs if precision.is_static else (weights,):
+        if name in constants and not np.isfinite(constants[name]).all():
+            return f"the constant '{name}' is infinite or NaN, for which integers have no scale"
     if not precision.is_static:
         return ""
     for name in (*operator.inputs, *operator.outputs):
