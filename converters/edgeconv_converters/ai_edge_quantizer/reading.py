@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +50,29 @@ def read_float(path: Path) -> FloatFile:
             why=f"it has {size_bytes / 1e9:.1f} GB; what is above 2 GB stands outside of the flatbuffer",
             hint="quantize the parts of the model in files of their own, or its ONNX file",
         )
-    tables = copy_tables(unpack_model(path))
+    tables = _unpack(path)
     _refuse_quantized(path, tables)
     _tidy(tables)
     # As its caller knows them; the first name of a tensor that has several.
     ends = {index: name for name, index in reversed((*declared.inputs, *declared.outputs))}
     name_tensors(tables, ends)
     return FloatFile(path=path, declared=declared, tables=tables)
+
+
+def _unpack(path: Path) -> Tables:
+    """The tables; what is damaged beneath the part that tells inputs and outputs is found here.
+
+    Raises:
+        InvalidInputError: It is damaged.
+    """
+    try:
+        return copy_tables(unpack_model(path))
+    except (ValueError, IndexError, TypeError, AttributeError, struct.error) as error:
+        raise InvalidInputError(
+            f"'{path}' is no intact TFLite file",
+            why=f"{type(error).__name__}: {error}",
+            hint="it may be truncated: fetch or export it again",
+        ) from error
 
 
 def _refuse_quantized(path: Path, tables: Tables) -> None:

@@ -208,6 +208,20 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         open_model(path)
 
 
+def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
+    """Every place where one bit decides whether it can be read at all: what is wrong there says so, and is no bug."""
+    path = write(network(), tmp_path)
+    content = path.read_bytes()
+    told = 0
+    for place in range(0, len(content), 97):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x80]) + content[place + 1 :])
+        try:
+            reading.read_float(path)
+        except InvalidInputError:
+            told += 1
+    assert told > 5
+
+
 def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(network(), tmp_path)
     monkeypatch.setattr(reading, "LARGEST_FLATBUFFER", 1000)
@@ -354,3 +368,42 @@ def test_a_range_that_is_clipped_saturates(tmp_path: Path) -> None:
     model.quantize(plan, tmp_path / "q.tflite")
     got = model.observe_quantized(tmp_path / "q.tflite", inputs)["conv_2d"]
     assert got.max() == pytest.approx(ranges["conv_2d"].high, rel=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int16x8"])
+def test_a_mask_with_infinity_leaves_its_operator_in_float(recipe: str, tmp_path: Path) -> None:
+    """The integers that ai-edge-quantizer makes of one end the process that runs them."""
+    b = Builder("masked")
+    x = b.input("x", DType.FLOAT32, (2, 6))
+    mask = np.where(np.arange(6) > 3, -np.inf, 0).astype(np.float32)
+    graph = close(b, {"y": b.op("SOFTMAX", b.op("ADD", x, b.constant(mask)))})
+    model = open_model(write(graph, tmp_path, metadata={}))
+    inputs = {"x": draw(2, 6)}
+    finite = {name: Range(low=-4, high=4) for name in measure_ranges(model, [inputs])}
+    plan = QuantizationPlan(default=RECIPES[recipe].precision, ranges=finite)
+    made = model.quantize(plan, tmp_path / "q.tflite")
+    assert made.precisions["add"] == FLOAT32
+    assert "infinite or NaN" in made.reasons["add"]
+    assert made.precisions["y"] != FLOAT32
+    with load_handler("tflite").open(tmp_path / "q.tflite") as session:
+        got = session.run(inputs).outputs["y"]
+    assert snr_db(model.observe(inputs)["y"], got) > 25
+
+
+def test_an_output_that_never_differs_from_zero_runs(tmp_path: Path) -> None:
+    """Its scale would be that of nothing, and XNNPACK refuses to rescale products by so much."""
+    b = Builder("closed")
+    x = b.input("x", DType.FLOAT32, (4, 8))
+    never, bias = b.constant(draw(5, 8, seed=1)), b.constant(np.full(5, -100, np.float32))
+    y = b.op("FULLY_CONNECTED", x, never, bias, fused_activation_function="RELU")
+    z = b.op("FULLY_CONNECTED", x, b.constant(draw(5, 8, seed=2)), b.constant(draw(5)))
+    model = open_model(write(close(b, {"y": y, "z": z}), tmp_path, metadata={}))
+    inputs = {"x": draw(4, 8)}
+    plan = QuantizationPlan(
+        default=RECIPES["int8"].precision, ranges=measure_ranges(model, [inputs])
+    )
+    model.quantize(plan, tmp_path / "q.tflite")
+    with load_handler("tflite").open(tmp_path / "q.tflite") as session:
+        got = session.run(inputs).outputs
+    np.testing.assert_array_equal(got["y"], 0)
+    assert snr_db(model.observe(inputs)["z"], got["z"]) > 30
