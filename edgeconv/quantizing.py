@@ -24,6 +24,7 @@ from edgeconv.quantization.request import AUTO, QuantizationRequest
 from edgeconv.quantization_options import QuantizationOptions
 from edgeconv.report.quantization_files import check_reports, forget_reports
 from edgeconv.settings import Settings, load_settings
+from edgeconv.store.files import remove
 
 if TYPE_CHECKING:
     from edgeconv.report.quantization import QuantizationReport
@@ -240,7 +241,13 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         peak_memory_bytes=made.peak_memory_bytes,
         error=error,
     )
-    page = write_quantization_report(report, folder, made.file_name)
+    try:
+        page = write_quantization_report(report, folder, made.file_name)
+    except OutputError:
+        # A full disk: an artifact without its evidence is no delivery.
+        remove(path or folder / made.file_name)
+        forget_reports(folder, made.file_name)
+        raise
     if path is None:
         return Quantization(artifact=None, report=report, page=page, error=error)
     artifact = replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from edgeconv.quantization.evidence import (
     LayerEvidence,
     compare_layers,
     compare_outputs,
+    tell_lost_infinities,
 )
 from edgeconv.quantization.recipes import name_precision
 from edgeconv.quantization.request import QuantizationRequest
@@ -60,11 +62,13 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         path = request.scratch / f"io{result.bench.suffix}"
         file = model.quantize(replace(candidate.plan, io=request.io), path)
     layers, problems = _layers(request, result, path, file)
+    reference, outputs = _run(model, candidate, path, result)
     warnings = [
         *result.warnings,
         *attempt.prepared.notes,
         *file.warnings,
         *problems,
+        *tell_lost_infinities(reference, outputs),
         *_disappointments(candidate, path, request.artifact, float_seconds),
     ]
     facts: dict[str, object] = {
@@ -82,7 +86,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "integer_share": _integer_share(file, layers),
         "precisions": dict(Counter(layer.precision for layer in layers)),
         "operators_kept": _kept(layers),
-        "outputs": _outputs(model, candidate, path, result),
+        "outputs": compare_outputs(reference, outputs),
         "layers": [layer.to_json() for layer in layers],
         "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
         "candidates": _candidates(result, candidate),
@@ -104,6 +108,8 @@ def _disappointments(
         yield f"slower than the float model on this machine: {ratio:.2f} times its latency"
     if measure_size(path) >= measure_size(artifact):
         yield "no smaller than the float model: it has few weights, or most stay as they are"
+    if candidate.score is not None and not math.isfinite(candidate.score):
+        yield "the metric of the quantized model is no finite number: nothing is known of its accuracy"
 
 
 def _layers(
@@ -123,13 +129,13 @@ def _layers(
         return compare(None), [told]
 
 
-def _outputs(
+def _run(
     model: FloatModel, candidate: Candidate, path: Path, result: Result
-) -> list[dict[str, object]]:
-    """How the outputs of the file that is delivered differ, in float32 where it has integers there."""
+) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+    """The outputs of the float model and of the file that is delivered, in float32 where it has integers there."""
     fidelity = result.material.fidelity
     if fidelity is None:
-        return []
+        return {}, {}
     outputs = result.bench.run(candidate.path, fidelity)
     if path != candidate.path:
 
@@ -141,7 +147,7 @@ def _outputs(
             EdgeconvError
         ):  # what the runtime lets nobody look into was told with the layers
             outputs |= fidelity.run(run)
-    return compare_outputs(fidelity.reference, outputs)
+    return fidelity.reference, outputs
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:

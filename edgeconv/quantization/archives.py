@@ -69,8 +69,23 @@ class Archives(Sequence["Mapping[str, Array]"]):
             while len(self._open) >= _MOST_OPEN:
                 del self._open[next(iter(self._open))]
             files = self._files[index]
-            self._open[index] = {name: map_array(path) for name, path in files.items()}
+            archive = self._paths[index]
+            self._open[index] = {n: _map(path, archive, n) for n, path in files.items()}
         return self._open[index]
+
+
+def _map(path: Path, archive: Path, name: str) -> Array:
+    """An array that was unpacked, called in messages what the user knows.
+
+    Raises:
+        InvalidInputError: It is damaged, or holds Python objects.
+    """
+    try:
+        return map_array(path)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"'{name}' in '{archive}' cannot be read", why=error.why, hint=error.hint
+        ) from error
 
 
 def _unpack(archive: Path, folder: Path) -> dict[str, Path]:

@@ -23,6 +23,7 @@ __all__ = [
     "compare_layers",
     "compare_outputs",
     "describe_precision",
+    "tell_lost_infinities",
 ]
 
 _SAMPLES = 8
@@ -121,6 +122,15 @@ class _Errors:
         if not noise:
             return 200.0
         return round(float(10 * np.log10(max(signal, 1e-300) / noise)), 2)
+
+
+def tell_lost_infinities(reference: Mapping[str, Array], outputs: Mapping[str, Array]) -> list[str]:
+    """What to know of outputs that are infinite in the float model, as masked scores are, and finite now."""
+    return [
+        f"output '{name}' is infinite for some values in the float model, and finite here: look for large values, not for infinite ones"
+        for name, wanted in reference.items()
+        if bool((np.isinf(wanted) & np.isfinite(outputs[name])).any())
+    ]
 
 
 def compare_outputs(

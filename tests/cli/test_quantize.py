@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from edgeconv.api_quantization import quantize
 from edgeconv.artifact import Artifact
+from edgeconv.errors import OutputError
+from edgeconv.report import quantization
 from edgeconv.report.quantization_files import QUANTIZATION_SCHEMA_PATH, quantization_schema
 from tests.cli.conftest import CommandLine, Said
 from tests.cli.quantizable import Shelf, names_in
@@ -233,6 +236,32 @@ def test_a_name(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
     words = ("--calibration", shelf.calibration, "--name", "tiny", "-o", tmp_path)
     assert succeed(edgeconv, shelf.tflite, *words)["name"] == "tiny"
     assert (tmp_path / "tiny.int8.tflite").exists()
+
+
+def test_an_artifact_whose_report_cannot_be_written_is_not_delivered(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(report: object) -> str:
+        raise OutputError("the page cannot be written", why="No space left on device")
+
+    monkeypatch.setattr(quantization, "render_quantization_page", fail)
+    with pytest.raises(OutputError, match="the page"):
+        quantize(shelf.tflite, recipe="int8-weights", out=tmp_path)
+    assert names_in(tmp_path) == []
+
+
+def test_a_metric_that_is_no_number_is_told(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a budget nothing is refused for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "late.py").write_text(
+        "seen = []\ndef nan(outputs):\n    seen.append(1)\n    return 1.0 if len(seen) == 1 else float('nan')\n"
+    )
+    data = ("--recipe", "int8-weights", "--data", shelf.test, "--metric", "late:nan")
+    report = succeed(edgeconv, shelf.tflite, *data, "-o", tmp_path / "out")
+    assert any("no finite number" in text for text in cast("list[str]", report["warnings"]))
+    assert cast("dict[str, object]", report["evaluation"])["after"] is None
 
 
 def test_the_table_and_the_page_of_the_run(

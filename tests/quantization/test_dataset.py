@@ -267,3 +267,11 @@ def test_a_sample_is_known_again_wherever_it_lies(tmp_path: Path, opened: Opener
     known = first.digests(range(8))
     assert len(set(known)) == 8
     assert second.digests(range(2)) == (known[5], known[2])
+
+
+def test_what_is_wrong_in_an_archive_is_called_by_its_name(tmp_path: Path, opened: Opener) -> None:
+    """Not by that of the file that it was unpacked to."""
+    np.savez(tmp_path / "d.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InvalidInputError) as caught:
+        opened(tmp_path / "d.npz")
+    assert caught.value.message == f"'x' in '{tmp_path / 'd.npz'}' cannot be read"

@@ -11,7 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeconv.plugin.quantizer import FLOAT32, QuantizedFile
-from edgeconv.quantization.evidence import compare_layers, compare_outputs, describe_precision
+from edgeconv.quantization.evidence import (
+    compare_layers,
+    compare_outputs,
+    describe_precision,
+    tell_lost_infinities,
+)
 from edgeconv.quantization.recipes import RECIPES
 from tests.quantization.fake import FakeModel, reference
 
@@ -94,3 +99,11 @@ def test_layers_in_order_with_their_errors_and_lines() -> None:
     assert all(
         one.snr_db is None for one in compare_layers(model, Path("q"), file, None, sources={})
     )
+
+
+def test_infinities_that_are_gone_are_told() -> None:
+    """Whoever looks for them, as for masked scores, finds none."""
+    wanted = {"masked": np.array([1.0, -np.inf]), "plain": np.ones(2)}
+    (told,) = tell_lost_infinities(wanted, {"masked": np.array([1.0, -30.0]), "plain": np.ones(2)})
+    assert "'masked' is infinite" in told
+    assert tell_lost_infinities(wanted, wanted) == []
