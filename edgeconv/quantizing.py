@@ -290,9 +290,16 @@ def _judge(made: _Made) -> ValidationError | None:
         return ValidationError(
             f"'{made.file_name}' does not compute what the float model computes",
             why=f"the signal-to-noise ratio of output '{poor[0]['name']}' is {poor[0]['snr_db']:.1f} dB",
-            hint="give evaluation data and a budget: --data DATA --max-drop 0.5%; or try int16x8 or int8-dynamic",
+            hint=f"give evaluation data and a budget: --data DATA --max-drop 0.5%; or try {_others(made)}",
         )
     return None
+
+
+def _others(made: _Made) -> str:
+    """Recipes that lose less."""
+    return " or ".join(
+        one for one in ("int16x8", "int8-dynamic", "fp16") if one != made.facts["recipe"]
+    )
 
 
 def _missed(made: _Made) -> ValidationError:
