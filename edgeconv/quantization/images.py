@@ -131,7 +131,7 @@ def _decode(file: Path, preprocess: Preprocess) -> Image:
     try:
         with Image.open(file) as opened:
             mode = "L" if preprocess.color == "L" else "RGB"
-            image = ImageOps.exif_transpose(opened).convert(mode)
+            image = _narrow(ImageOps.exif_transpose(opened)).convert(mode)
     except Exception as error:  # the decoders raise all sorts of errors on damaged files
         raise InvalidInputError(
             f"'{file}' cannot be decoded", why=str(error), hint="leave it out of the folder"
@@ -144,6 +144,21 @@ def _decode(file: Path, preprocess: Preprocess) -> Image:
     wide, high = (max(1, round(side * ratio)) for side in image.size)
     left, top = (wide - width) // 2, (high - height) // 2
     return image.resize((wide, high), method).crop((left, top, left + width, top + height))
+
+
+def _narrow(image: Image) -> Image:
+    """An image of more than 8 bits in 8: Pillow would cut each value off at 255, which makes 16-bit images white.
+
+    Raises:
+        ValueError: Its values have no known range.
+    """
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits, of which nobody knows the range: give a .npy")
+    if not image.mode.startswith("I;16"):
+        return image
+    from PIL import Image
+
+    return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
 
 
 def _normalize(image: Image, preprocess: Preprocess) -> NDArray[np.float32]:

@@ -70,6 +70,21 @@ def test_images_of_other_modes(mode: str, tmp_path: Path, opened: Opener) -> Non
     assert read(opened, tmp_path / "d", PLAIN, 1, 4, 4, 3).shape == (1, 4, 4, 3)
 
 
+def test_sixteen_bits_become_eight_and_not_white(tmp_path: Path, opened: Opener) -> None:
+    (tmp_path / "d").mkdir()
+    deep = PIXELS[..., 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "d" / "a.png")
+    got = read(opened, tmp_path / "d", PLAIN, 1, 4, 4, 3)[0]
+    np.testing.assert_array_equal(got, np.repeat(PIXELS[..., :1], 3, axis=2))
+
+
+def test_pixels_without_a_known_range_are_refused(tmp_path: Path, opened: Opener) -> None:
+    (tmp_path / "d").mkdir()
+    Image.fromarray(PIXELS[..., 0].astype(np.float32)).save(tmp_path / "d" / "a.tiff")
+    with pytest.raises(InvalidInputError, match="cannot be decoded"):
+        read(opened, tmp_path / "d", PLAIN, 1, 4, 4, 3)
+
+
 def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path, opened: Opener) -> None:
     exif = Image.Exif()
     exif[_ORIENTATION] = _ROTATED
