@@ -38,7 +38,7 @@ class Affine:
         import numpy as np
 
         steps = np.rint(numbers.astype(np.float32) / np.float32(self.scale)) + self.zero_point
-        bounds = np.iinfo(np.dtype(dtype))  # type: ignore[arg-type]  # of integers
+        bounds = np.iinfo(np.dtype(dtype))
         integers: Array = np.clip(steps, bounds.min, bounds.max).astype(dtype)
         return integers
 

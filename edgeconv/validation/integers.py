@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
+from edgeconv.formats import detect, load_handler
 from edgeconv.formats.affine import Affine
 from edgeconv.formats.handler import FormatHandler, HasIntegerEnds, RunResult, Session
 from edgeconv.signature import DType, Signature, TensorSpec
@@ -15,55 +15,74 @@ from edgeconv.signature import DType, Signature, TensorSpec
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array
 
-__all__ = ["NO_INTEGERS", "IntegerEnds", "RealSession"]
+__all__ = ["NO_INTEGERS", "IntegerEnds", "RealSession", "read_affines", "read_real_signature"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerEnds:
-    """What the integers of an artifact's inputs and outputs stand for.
+    """The inputs and outputs of an artifact that are integers where its model has real numbers.
 
     Attributes:
-        affines: By name, of those that stand for real numbers.
-        dtypes: By name, those of the artifact's inputs.
+        affines: What the integers stand for, by name.
+        dtypes: What they are, by name.
     """
 
     affines: Mapping[str, Affine]
     dtypes: Mapping[str, DType]
 
     @staticmethod
-    def of(handler: FormatHandler, path: Path, declared: Signature) -> IntegerEnds:
+    def between(model: Signature, handler: FormatHandler, path: Path) -> IntegerEnds:
         """Those of a file; none in formats that have none.
 
         Raises:
             InvalidInputError: The file is damaged.
         """
-        has_any = isinstance(handler, HasIntegerEnds)
-        affines: Mapping[str, Affine] = handler.read_affines(path) if has_any else {}
-        dtypes = {spec.name: spec.dtype for spec in declared.inputs}
-        return IntegerEnds(affines=MappingProxyType(affines), dtypes=dtypes)
-
-    def real_signature(self, declared: Signature) -> Signature:
-        """The artifact's signature with float32 where it has integers that stand for real numbers."""
-        return self._replaced(declared, dict.fromkeys(self.affines, DType.FLOAT32))
-
-    def expected(self, model: Signature, declared: Signature) -> Signature:
-        """The model's signature with the artifact's integers in place of the real numbers that they stand for."""
-        floats = {s.name for s in (*model.inputs, *model.outputs) if s.dtype.is_floating}
-        found = {spec.name: spec.dtype for spec in (*declared.inputs, *declared.outputs)}
-        return self._replaced(
-            model, {n: found[n] for n in self.affines if n in floats & set(found)}
+        affines = read_affines(handler, path)
+        if not affines:
+            return NO_INTEGERS
+        declared = handler.read_signature(path)
+        dtypes = {spec.name: spec.dtype for spec in (*declared.inputs, *declared.outputs)}
+        real = [s.name for s in (*model.inputs, *model.outputs) if s.dtype.is_floating]
+        found = [name for name in real if name in affines and name in dtypes]
+        return IntegerEnds(
+            affines={name: affines[name] for name in found},
+            dtypes={name: dtypes[name] for name in found},
         )
+
+    def in_artifact(self, model: Signature) -> Signature:
+        """The model's signature with the artifact's integers in place of the real numbers that they stand for."""
+        return _with_dtypes(model, self.dtypes)
 
     def open(self, session: Session) -> Session:
         """A session that takes and gives real numbers."""
         return RealSession(session, self) if self.affines else session
 
-    @staticmethod
-    def _replaced(signature: Signature, dtypes: Mapping[str, DType]) -> Signature:
-        def now(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-            return tuple(replace(s, dtype=dtypes.get(s.name, s.dtype)) for s in specs)
 
-        return replace(signature, inputs=now(signature.inputs), outputs=now(signature.outputs))
+def read_affines(handler: FormatHandler, path: Path) -> dict[str, Affine]:
+    """What the integer inputs and outputs of a file stand for; nothing in formats that do not say.
+
+    Raises:
+        InvalidInputError: The file is damaged.
+    """
+    return handler.read_affines(path) if isinstance(handler, HasIntegerEnds) else {}
+
+
+def read_real_signature(path: Path) -> Signature:
+    """The signature of an artifact with float32 for integers that stand for real numbers.
+
+    Raises:
+        InvalidInputError: The file is damaged, or of no known format.
+    """
+    handler = load_handler(detect(path).id)
+    dtypes = dict.fromkeys(read_affines(handler, path), DType.FLOAT32)
+    return _with_dtypes(handler.read_signature(path), dtypes)
+
+
+def _with_dtypes(signature: Signature, dtypes: Mapping[str, DType]) -> Signature:
+    def now(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+        return tuple(replace(s, dtype=dtypes.get(s.name, s.dtype)) for s in specs)
+
+    return replace(signature, inputs=now(signature.inputs), outputs=now(signature.outputs))
 
 
 NO_INTEGERS = IntegerEnds(affines={}, dtypes={})

@@ -20,7 +20,9 @@ alone. Noise lies outside of the ranges that were calibrated, where integers sat
 has 2 dB on noise. What is lost depends on the network more than on the numbers, so that the minimums below tell a
 damaged artifact, or one of other weights (0 dB and less), from one that is quantized, and not a good one from a better one:
 that is what a metric on labelled data is for. Of each bit 6 dB are what rounding alone leaves (Bennett, "Spectra of
-Quantized Signals", 1948); some tens of layers on end, whose noise adds up, leave about half of that.
+Quantized Signals", 1948); some tens of layers on end, whose noise adds up, leave about half of that. The sample models keep, at
+the least: fp16 61 dB, int16x8 35, int8-weights 44, int8-dynamic 30, int8 29, int4-weights 18; networks that are deeper or
+harder to quantize keep less.
 """
 
 from __future__ import annotations
@@ -72,16 +74,16 @@ def _tolerance(min_snr_db: float, min_cosine: float, max_share: float) -> Signal
 QUANTIZED: Mapping[str, SignalTolerance] = MappingProxyType(
     {
         # 11 significant bits, 66 dB at each operator; activations stay floats, so that none saturates.
-        "fp16": _tolerance(30.0, 0.995, 0.1),
+        "fp16": _tolerance(35.0, 0.995, 0.1),
         # Activations round as finely as in fp16, weights to 8 bits: 48 dB at each operator.
-        "int16x8": _tolerance(15.0, 0.95, 0.2),
-        "int8-weights": _tolerance(15.0, 0.95, 0.2),
+        "int16x8": _tolerance(20.0, 0.95, 0.2),
+        "int8-weights": _tolerance(20.0, 0.95, 0.2),
         # Activations have 8 bits too, over the range that each has just then.
-        "int8-dynamic": _tolerance(10.0, 0.9, 0.25),
+        "int8-dynamic": _tolerance(15.0, 0.9, 0.25),
         # Over the range that was calibrated: what exceeds it saturates.
-        "int8": _tolerance(10.0, 0.9, 0.25),
+        "int8": _tolerance(10.0, 0.85, 0.25),
         # 15 levels, 24 dB at each operator.
-        "int4-weights": _tolerance(5.0, 0.8, 0.5),
+        "int4-weights": _tolerance(7.0, 0.7, 0.5),
     }
 )
 """By recipe; blocks of weights of all sizes are under one name."""

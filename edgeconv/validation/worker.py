@@ -89,8 +89,10 @@ def verify_artifact(
     trial = _Trial.of(reference, precision)
     declared = handler.read_signature(path)
     bridge = LayoutBridge.between(reference.signature, declared)
-    ends = IntegerEnds.of(handler, path, declared) if trial.is_quantized else NO_INTEGERS
-    problems = compare_signatures(ends.expected(bridge.expected, declared), declared)
+    ends = (
+        IntegerEnds.between(bridge.expected, handler, path) if trial.is_quantized else NO_INTEGERS
+    )
+    problems = compare_signatures(ends.in_artifact(bridge.expected), declared)
     try:
         with ends.open(handler.open(path)) as session:
             problems += trial.run(_Runner(session, bridge, execution))
