@@ -33,13 +33,14 @@ from edgeconv.data import Data, check_data, write_batches
 from edgeconv.embedding import unnoticed
 from edgeconv.errors import InvalidInputError, UsageError
 from edgeconv.examination import verify_artifact
+from edgeconv.execute.answering import Accuracy
 from edgeconv.execute.in_process import InProcessLane
 from edgeconv.execute.records import Step, StepRecord
 from edgeconv.execute.request import ConversionRequest
 from edgeconv.formats import detect
 from edgeconv.model import CaptureFolder, ConversionResult, Model
 from edgeconv.plugin.job import JobResult
-from edgeconv.signature import Dim, Layout
+from edgeconv.signature import Dim, Layout, Signature
 from edgeconv.source import parse_model
 from edgeconv.validation.verdict import Verdict
 from edgeconv.version import edgeconv_version
@@ -280,20 +281,31 @@ def validate(
     *,
     reference: Model | str | Path,
     samples: Data | None = None,
+    data: Data | None = None,
+    metric: str = "",
+    max_drop: float | None = None,
+    config: str | Path | None = None,
 ) -> Verdict:
     """Compare an artifact with its model on this machine.
 
+    A quantized artifact is judged on real inputs alone, those of `samples` and `data`.
+
     Args:
-        artifact: From `convert`, or the path of a file or SavedModel folder. What is not said of the inputs of a factory is
+        artifact: From `convert` or `quantize`, or the path of a file or SavedModel folder. What is not said of the inputs of a factory is
             read from it.
         reference: From `capture` or `load`, or what `load` takes.
         samples: Real inputs to compare on, besides random ones: see `capture`. The first 16 are used.
+        data: Labelled samples to measure a metric on, all of them: see `quantize`.
+        metric: `top1`, `top5`, `mAP`, `auc`, `mse`, `cosine`, `agreement` or `module:function`; what fits the data unless given.
+        max_drop: By how much the metric may be worse than the model's, in its own unit.
+        config: An edgeconv.toml whose `[preprocess]` table says how images become inputs.
 
     Returns:
-        The verdict: ask it whether it `passed`, and for a `summary()` in one line.
+        The verdict: ask it whether it `passed`, for a `summary()` in one line, and for its `metrics` and `reference_metrics` by name.
 
     Raises:
-        InvalidInputError: The artifact is damaged or of no known format, or the samples do not fit.
+        InvalidInputError: The artifact is damaged or of no known format, the samples or data do not fit, or labels are missing.
+        UsageError: There is no such metric.
         EdgeconvError: The reference cannot be captured, or the runtime of the format is missing.
 
     Example:
@@ -306,8 +318,39 @@ def validate(
     """
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
     known = detect(path)
-    with _requested(_as_model(reference), samples) as request:
-        return verify_artifact(path.absolute(), known, request, Silent())
+    model = _as_model(reference)
+    with (
+        _requested(model, samples) as request,
+        tempfile.TemporaryDirectory(prefix="edgeconv-data-") as folder,
+    ):
+        accuracy = Accuracy.of(
+            path,
+            known,
+            data=_spool(data, model.signature, path, Path(folder) / "data"),
+            metric=metric,
+            max_drop=max_drop,
+            config=None if config is None else Path(config),
+        )
+        return verify_artifact(
+            path.absolute(),
+            known,
+            request,
+            Silent(),
+            accuracy=accuracy,
+            lanes=None if accuracy is None else _lanes(model),
+        )
+
+
+def _spool(
+    data: Data | None, signature: Signature | None, artifact: Path, folder: Path
+) -> Path | None:
+    """Data where workers read it; it fits the model's signature, or the artifact's if that is not known yet."""
+    if data is None or isinstance(data, str | Path):
+        return None if data is None else Path(data)
+    from edgeconv.quantization.spooling import spool
+    from edgeconv.validation.integers import read_real_signature
+
+    return spool(data, signature or read_real_signature(artifact), folder, most=0, seed=0)
 
 
 def _as_model(model: Model | str | Path) -> Model:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.formats.companion import files_of
+from edgeconv.formats.record import FLOAT, read_precision
 from edgeconv.signature import Signature
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Artifact:
     path: Path
     digest: str
     signature: Signature
-    precision: str = "float32"
+    precision: str = FLOAT
     metadata: Mapping[str, str] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
 
@@ -56,13 +57,15 @@ class Artifact:
 
         known = detect(path)
         handler = load_handler(known.id)
+        metadata = handler.read_metadata(path)
         return Artifact(
             name=path.name.removesuffix(known.suffix),
             format=known.id,
             path=path,
             digest=digest_path(path),
             signature=handler.read_signature(path),
-            metadata=handler.read_metadata(path),
+            precision=read_precision(metadata),
+            metadata=metadata,
         )
 
     @property

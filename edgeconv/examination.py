@@ -22,8 +22,10 @@ from edgeconv.errors import (
     UnsupportedOperatorsError,
     UsageError,
 )
+from edgeconv.execute.answering import Accuracy, answer, with_metric
 from edgeconv.execute.capture import Capture, capture
 from edgeconv.execute.gate import Gate
+from edgeconv.execute.in_process import LaneRouter
 from edgeconv.execute.observation import observe
 from edgeconv.execute.pool import WorkerPool
 from edgeconv.execute.records import Listener
@@ -142,6 +144,8 @@ def verify_artifact(
     request: ConversionRequest,
     listener: Listener,
     *,
+    accuracy: Accuracy | None = None,
+    lanes: Mapping[str, Runner] | None = None,
     settings: Settings | None = None,
 ) -> Verdict:
     """Compare an artifact with its model, on this machine.
@@ -153,15 +157,18 @@ def verify_artifact(
         known: Its format.
         request: The model, and how it is captured; nothing is delivered.
         listener: Hears of the steps.
+        accuracy: What is measured on labelled data besides.
+        lanes: Runners by lane name, for lanes that are not to run in worker processes.
         settings: The user's settings; read from the environment unless given.
 
     Raises:
         EdgeconvError: The model cannot be captured, or the artifact cannot be run.
     """
     _check_runtime(known)
-    with _open_bench(request, listener, settings or load_settings()) as bench:
+    with _open_bench(request, listener, settings or load_settings(), lanes) as bench:
         captured = bench.capture_for(path, known)
-        return bench.verify(Material(path=path, digest=digest_path(path)), known, captured)
+        artifact = Material(path=path, digest=digest_path(path))
+        return bench.verify(artifact, known, captured, accuracy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +188,7 @@ class _Bench:
                 artifact,
                 known.id,
                 with_graph=False,
+                is_real=True,
                 timeout_seconds=self.request.timeout_seconds,
             ).signature
             for options in complete_options(self.request.capture_options, signature):
@@ -236,18 +244,32 @@ class _Bench:
             _LOG.info("the operators of the program are not known: %s", error)
             return {}
 
-    def verify(self, artifact: Material, known: Format, captured: Capture) -> Verdict:
+    def verify(
+        self, artifact: Material, known: Format, captured: Capture, accuracy: Accuracy | None
+    ) -> Verdict:
+        work = verification(known.id, VERIFIERS[known.id], (known.id,), self.request)
         work = replace(
-            verification(known.id, VERIFIERS[known.id], (known.id,), self.request),
+            work,
             inputs={"artifact": artifact, "reference": captured.reference},
+            options={**work.options, "precision": None},  # the file's own
             signature=captured.signature,
         )
+        if accuracy is not None:
+            source = self.request.source_format
+            verifier = VERIFIERS[_PROGRAM if source == _MODULE else source]
+            answers = answer(
+                accuracy, captured, self.request, verifier, self.steps, on_miss=_nothing
+            )
+            work = with_metric(work, accuracy, answers, self.steps)
         return cast("Verdict", self.steps.do(work, on_miss=_nothing).verdict)
 
 
 @contextmanager
 def _open_bench(
-    request: ConversionRequest, listener: Listener, settings: Settings
+    request: ConversionRequest,
+    listener: Listener,
+    settings: Settings,
+    lanes: Mapping[str, Runner] | None = None,
 ) -> Iterator[_Bench]:
     registry = Registry(allowed=settings.plugins)
     planner = Planner(registry.converters)
@@ -260,7 +282,7 @@ def _open_bench(
         ):
             steps = Steps(
                 request.with_memory_limit(settings.memory_limit_bytes),
-                runner=pool,
+                runner=LaneRouter(lanes, pool) if lanes else pool,
                 store=store,
                 listener=listener,
                 workspace=workspace,
@@ -278,12 +300,13 @@ def _inspect(
     *,
     with_graph: bool,
     timeout_seconds: float | None,
+    is_real: bool = False,
 ) -> ModelFacts:
     verifier = VERIFIERS[format_id]
     task = Task(
         title=f"inspection of '{path.name}'",
         entry=_ENTRY,
-        request={"path": str(path), "format": format_id, "graph": with_graph},
+        request={"path": str(path), "format": format_id, "graph": with_graph, "real": is_real},
         timeout_seconds=timeout_seconds,
     )
     reply = runner.run(Lane(name=verifier.lane), task)

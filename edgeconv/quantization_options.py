@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.errors import InvalidInputError, UsageError
+from edgeconv.execute.answering import CONFIG, check_budget
 from edgeconv.execute.executor import check_name
 from edgeconv.options import check_numbers
 from edgeconv.quantization.overrides import parse_override
@@ -19,7 +19,6 @@ from edgeconv.signature import DType
 __all__ = ["QuantizationChoices", "QuantizationOptions", "make_options"]
 
 _IO = ("float32", "int8", "uint8")
-_CONFIG = Path("edgeconv.toml")
 _NONE = "none"
 
 
@@ -119,7 +118,7 @@ def _make_request(
     artifact: Path, choices: QuantizationChoices, *, is_settled: bool
 ) -> QuantizationRequest:
     steps = () if choices.prepare == (_NONE,) else choices.prepare
-    config = choices.config or (_CONFIG if _CONFIG.is_file() else None)
+    config = choices.config or (CONFIG if CONFIG.is_file() else None)
     return QuantizationRequest(
         artifact=artifact.absolute(),
         format="",
@@ -172,10 +171,7 @@ def _check_budget(choices: QuantizationChoices) -> None:
         raise UsageError(
             "recipe 'auto' needs a budget to choose by", hint="give --max-drop and --data"
         )
-    if choices.max_drop is not None and not 0 <= choices.max_drop < math.inf:
-        raise UsageError(
-            f"the budget is {choices.max_drop}", hint="give a number from 0 on, or a percentage"
-        )
+    check_budget(choices.max_drop)
     if choices.metric and choices.data is None:
         raise UsageError(
             f"metric '{choices.metric}' needs data", hint="give evaluation data with --data"

@@ -120,5 +120,6 @@ def _result(record: StepRecord, verdict: Verdict | None) -> str:
             else "none was found"
         )
     if record.step.kind == "measure":
-        return counted(int(str(record.details["rounds"])), "round")
+        what = "round" if "rounds" in record.details else "sample"
+        return counted(int(str(record.details[f"{what}s"])), what)
     return verdict.summary() if verdict else ""

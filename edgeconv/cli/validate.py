@@ -20,10 +20,11 @@ from edgeconv.cli.options import (
     Weights,
     read_path,
 )
+from edgeconv.cli.quantize import Data, MetricName, Preprocess, read_drop
 from edgeconv.cli.screen import Screen, as_table
 from edgeconv.errors import ValidationError, counted
 from edgeconv.report.figures import format_error, format_floor
-from edgeconv.validation.verdict import OutputMetrics, Verdict
+from edgeconv.validation.verdict import NO_SAMPLES, OutputMetrics, Verdict
 
 __all__ = ["validate"]
 
@@ -48,6 +49,15 @@ Reference = Annotated[
     ),
 ]
 
+MaxDrop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BUDGET",
+        help="How much worse the metric may be than the model's, as 0.005 or 0.5%.",
+        show_default=False,
+    ),
+]
+
 
 def validate(  # noqa: PLR0913 - one parameter for each option
     artifact: ArtifactFile,
@@ -56,6 +66,10 @@ def validate(  # noqa: PLR0913 - one parameter for each option
     inputs: Inputs = None,
     weights: Weights = None,
     samples: Samples = None,
+    data: Data = None,
+    metric: MetricName = "",
+    max_drop: MaxDrop = None,
+    config: Preprocess = None,
     timeout: Timeout = None,
     no_cache: NoCache = False,
     trust: Trust = False,
@@ -66,16 +80,22 @@ def validate(  # noqa: PLR0913 - one parameter for each option
 ) -> int:
     """Check that an artifact computes what its model computes.
 
-    It passes when its error stays near the distance of the model in float32 and in float64.
+    It passes when its error stays near the distance of the model in float32 and in float64; a quantized artifact by what is
+    left of the signal, on real samples. With --data a metric of both is measured.
     What --input does not say of a factory's inputs is read from the artifact.
     """
     from edgeconv.cli.failure import tell_error
     from edgeconv.cli.progress import watch
     from edgeconv.conversion import ConversionOptions, make_request
     from edgeconv.examination import verify_artifact
+    from edgeconv.execute.answering import Accuracy
     from edgeconv.formats import detect
 
     known = detect(artifact)
+    budget = None if max_drop is None else read_drop(max_drop)
+    accuracy = Accuracy.of(
+        artifact, known, data=data, metric=metric, max_drop=budget, config=config
+    )
     options = ConversionOptions(
         model=reference,
         out=Path(),
@@ -89,7 +109,9 @@ def validate(  # noqa: PLR0913 - one parameter for each option
     )
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     with watch(screen) as listener:
-        verdict = verify_artifact(artifact.absolute(), known, make_request(options), listener)
+        verdict = verify_artifact(
+            artifact.absolute(), known, make_request(options), listener, accuracy=accuracy
+        )
     screen.show(verdict.to_json(), _tell(verdict))
     if verdict.passed:
         return 0
@@ -97,12 +119,18 @@ def validate(  # noqa: PLR0913 - one parameter for each option
 
 
 def _failure(verdict: Verdict, artifact: str, reference: str) -> ValidationError:
+    if NO_SAMPLES in verdict.problems:
+        return ValidationError(f"'{artifact}' cannot be judged", why=NO_SAMPLES)
     if verdict.samples == 0:
         return ValidationError(
             f"'{artifact}' cannot be compared with '{reference}'",
             why="nothing that this model takes runs in it: it was made from another model, or for other inputs",
             hint="give the model that it was made from; if it was this one, its inputs with --input",
             details=verdict.problems,
+        )
+    if verdict.metrics and all(output.passed for output in verdict.outputs):
+        return ValidationError(
+            f"'{artifact}' is not as good as '{reference}'", why=verdict.summary()
         )
     return ValidationError(
         f"'{artifact}' does not compute what '{reference}' computes",
@@ -118,6 +146,10 @@ def _tell(verdict: Verdict) -> str:
         blocks.append("\n".join(f"problem: {text}" for text in verdict.problems))
     if not verdict.samples:
         return "\n\n".join([*blocks, f"failed: nothing was compared with {verdict.reference}"])
+    blocks += [
+        f"{name} {figure:.4f} (model {verdict.reference_metrics[name]:.4f})"
+        for name, figure in verdict.metrics.items()
+    ]
     state = "passed" if verdict.passed else "failed"
     blocks.append(f"{state}: {counted(verdict.samples, 'sample')} against {verdict.reference}")
     return "\n\n".join(blocks)
@@ -128,12 +160,15 @@ def _cells(output: OutputMetrics) -> tuple[str, ...]:
         not output.passed and output.max_abs_error == 0
     ):  # of another shape or kind: nothing was measured
         return (output.name, *["-"] * (len(_HEADER) - 2), output.reason)
+    is_quantized = output.min_snr_db is not None
     return (
         output.name,
         format_error(output.max_abs_error),
         format_error(output.relative_error),
-        format_floor(output.error_over_floor) or format_error(output.noise_floor),
-        format_error(output.tolerance),
+        "-"
+        if is_quantized
+        else format_floor(output.error_over_floor) or format_error(output.noise_floor),
+        f"{output.min_snr_db:g} dB" if is_quantized else format_error(output.tolerance),
         f"{output.cosine:.7f}",
         "-" if output.snr_db is None else f"{output.snr_db:.1f} dB",
         "passed" if output.passed else output.reason or "failed",

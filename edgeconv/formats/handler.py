@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
+from edgeconv.formats.affine import Affine
 from edgeconv.signature import Signature
 
 if TYPE_CHECKING:
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 # A string, so that importing this module does not import NumPy.
 Array: TypeAlias = "NDArray[np.generic]"
 
-__all__ = ["Array", "DescribesExecution", "FormatHandler", "RunResult", "Session"]
+__all__ = [
+    "Array",
+    "DescribesExecution",
+    "FormatHandler",
+    "HasIntegerEnds",
+    "RunResult",
+    "Session",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,5 +88,18 @@ class FormatHandler(Protocol):
         Raises:
             InvalidInputError: The runtime refuses the file.
             MissingDependencyError: The runtime is not installed.
+        """
+        ...
+
+
+@runtime_checkable
+class HasIntegerEnds(Protocol):
+    """A handler of a format whose inputs and outputs may be integers that stand for real numbers."""
+
+    def read_affines(self, path: Path) -> dict[str, Affine]:
+        """What the integers of inputs and outputs stand for, by name; nothing of those that are just integers.
+
+        Raises:
+            InvalidInputError: The file is damaged or not of this format.
         """
         ...

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from edgeconv.dims import DimExpr, Size, parse_size, symbols
 from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.affine import IO_ENTRY, Affine, parse_affines
 from edgeconv.formats.declared import new_dim_name, with_layouts
 from edgeconv.formats.handler import Array, RunResult, Session
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
@@ -93,6 +94,17 @@ class OnnxHandler:
         text = properties.pop(RECORD_NAME, "")
         try:
             return properties | (read_record(text)[1] if text else {})
+        except ValueError as error:
+            raise _damaged(path, error) from error
+
+    def read_affines(self, path: Path) -> dict[str, Affine]:
+        """What integer inputs and outputs stand for, as edgeconv stored it when it quantized the file.
+
+        Raises:
+            InvalidInputError: The file is damaged.
+        """
+        try:
+            return parse_affines(self.read_metadata(path).get(IO_ENTRY, ""))
         except ValueError as error:
             raise _damaged(path, error) from error
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from edgeconv.signature import Signature
 
-__all__ = ["RECORD_NAME", "read_record", "write_record"]
+__all__ = ["FLOAT", "PRECISION_KEY", "RECORD_NAME", "read_precision", "read_record", "write_record"]
 
 RECORD_NAME = "edgeconv.json"
 """Name of the entry, in the formats that hold files inside a file."""
+
+PRECISION_KEY = "precision"
+"""Metadata: the recipe that a file was quantized with."""
+
+FLOAT = "float32"
+"""The precision of a file that was not quantized."""
+
+_RECIPE = re.compile(r"fp16|int\d+(x\d+|-dynamic|-weights(-b\d+)?)?")
 
 
 def write_record(signature: Signature, metadata: Mapping[str, str]) -> str:
@@ -31,3 +40,12 @@ def read_record(text: str) -> tuple[Signature, dict[str, str]]:
         return Signature.from_json(data["signature"]), metadata
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no record of edgeconv: {error}") from error
+
+
+def read_precision(metadata: Mapping[str, str]) -> str:
+    """The recipe that a file was quantized with; `float32` where its metadata names none.
+
+    Other tools may store anything under the key: what is no name of a recipe is none.
+    """
+    named = metadata.get(PRECISION_KEY, FLOAT)
+    return named if _RECIPE.fullmatch(named) else FLOAT

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.affine import Affine
 from edgeconv.formats.handler import RunResult
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.tflite_delegation import read_execution
@@ -127,6 +128,14 @@ class TfliteHandler:
         model = read_model(path)
         texts = {name: text for name, text in model.metadata.items() if name != METADATA_NAME}
         return texts | model.record
+
+    def read_affines(self, path: Path) -> dict[str, Affine]:
+        """What integer inputs and outputs stand for, as their tensors say.
+
+        Raises:
+            InvalidInputError: The file is damaged or no TFLite file.
+        """
+        return dict(read_model(path).affines)
 
     def read_facts(self, path: Path) -> TfliteFacts:
         """Operators and the oldest runtime.

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgeconv.dims import DimExpr, Size, symbols
 from edgeconv.errors import InvalidInputError, MissingDependencyError
+from edgeconv.formats.affine import Affine
 from edgeconv.formats.declared import new_dim_name
 from edgeconv.formats.record import read_record
 from edgeconv.formats.tflite_file import FILE_IDENTIFIER, METADATA_NAME
@@ -32,6 +33,7 @@ class TfliteModel:
         signature: Of its main subgraph.
         inputs: Name and tensor index, in the subgraph's order.
         outputs: The same.
+        affines: What the integers of inputs and outputs stand for, by name.
         metadata: Every metadata entry that is text, by name; of TFLite's own the fields that are.
         record: What edgeconv stored besides the signature.
         has_standard_metadata: Whether TFLite's own metadata is there.
@@ -42,6 +44,7 @@ class TfliteModel:
     signature: Signature
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, int], ...]
+    affines: Mapping[str, Affine]
     metadata: dict[str, str]
     record: dict[str, str]
     has_standard_metadata: bool
@@ -107,6 +110,7 @@ def _describe(model: Any, content: mmap.mmap, schema: Any) -> TfliteModel:  # no
         signature=Signature(inputs=specs[0], outputs=specs[1], dims=reader.dims(specs)),
         inputs=inputs,
         outputs=outputs,
+        affines=dict(_read_affines(graph, (*inputs, *outputs), schema)),
         metadata=metadata,
         record=record,
         has_standard_metadata=STANDARD_NAME in entries,
@@ -152,6 +156,21 @@ def _read_names(
     named_inputs = _read_map(definition.Inputs(i) for i in range(definition.InputsLength()))
     named_outputs = _read_map(definition.Outputs(i) for i in range(definition.OutputsLength()))
     return _in_order(named_inputs, inputs), _in_order(named_outputs, outputs)
+
+
+def _read_affines(
+    graph: Any,  # noqa: ANN401
+    ends: Iterable[tuple[str, int]],
+    schema: Any,  # noqa: ANN401
+) -> Iterable[tuple[str, Affine]]:
+    kinds = schema.TensorType
+    for name, index in ends:
+        tensor = graph.Tensors(index)
+        stored = tensor.Quantization()
+        is_integer = tensor.Type() in (kinds.INT8, kinds.UINT8, kinds.INT16)
+        if is_integer and stored is not None and stored.ScaleLength() == 1:
+            zero = int(stored.ZeroPoint(0)) if stored.ZeroPointLength() else 0
+            yield name, Affine(scale=float(stored.Scale(0)), zero_point=zero)
 
 
 def _find_signature(model: Any) -> Any:  # noqa: ANN401

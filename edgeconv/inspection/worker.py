@@ -11,6 +11,7 @@ from edgeconv.inspection.facts import ModelFacts
 from edgeconv.inspection.operators import count_operators
 from edgeconv.inspection.parameters import count_parameters
 from edgeconv.plugin.job import Json
+from edgeconv.validation.integers import read_real_signature
 
 __all__ = ["inspect_file"]
 
@@ -22,7 +23,8 @@ def inspect_file(
     """What is known about a model file.
 
     Args:
-        request: `path`, `format`, and `graph`: whether the text of an edge graph is wanted.
+        request: `path`, `format`, `graph`: whether the text of an edge graph is wanted, and `real`: whether the signature is to
+            have float32 for integers that stand for real numbers, as the model has it.
         context: Of the process; not used.
 
     Raises:
@@ -34,7 +36,9 @@ def inspect_file(
     facts = ModelFacts(
         format=format_id,
         size_bytes=measure_size(path),
-        signature=handler.read_signature(path),
+        signature=read_real_signature(path)
+        if request.get("real")
+        else handler.read_signature(path),
         metadata=handler.read_metadata(path),
         operators=count_operators(format_id, path),
         parameters=count_parameters(format_id, path),

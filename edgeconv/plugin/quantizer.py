@@ -58,6 +58,17 @@ class Precision:
         """Whether activations are stored as integers, whose scales come from calibration."""
         return self.activations.startswith("int")
 
+    @property
+    def name(self) -> str:
+        """The name of the recipe that asks for it, which an artifact's metadata carries under `precision`."""
+        if self.is_static:
+            is_same = self.activations == self.weights
+            return self.weights if is_same else f"{self.activations}x{self.weights[3:]}"
+        if self.weights.startswith("float"):
+            return {"float16": "fp16"}.get(self.weights, self.weights)
+        how = "dynamic" if self.is_dynamic else "weights"
+        return f"{self.weights}-{how}" + (f"-b{self.block}" if self.block else "")
+
 
 FLOAT32 = Precision()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ from edgeconv.plugin.job import Json
 from edgeconv.plugin.quantizer import FloatModel
 from edgeconv.quantization.calibration import FEW_SAMPLES
 from edgeconv.quantization.candidates import Budget
-from edgeconv.quantization.dataset import LABEL, Dataset, open_dataset
+from edgeconv.quantization.dataset import Dataset, open_dataset
 from edgeconv.quantization.evaluation import Evaluation, Run
-from edgeconv.quantization.metrics import AGREEMENT, Metric, find_metric
+from edgeconv.quantization.metrics import choose_metric
 from edgeconv.quantization.preprocess import METADATA_KEY, Preprocess, read_preprocess
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import Signature, TensorSpec
@@ -195,8 +194,7 @@ def _budget(
     dataset: Dataset,
     run: Run,
 ) -> Budget:
-    sys.path[:0] = [entry for entry in request.python_path if entry not in sys.path]
-    metric = _metric(request, dataset)
+    metric = choose_metric(request.metric, dataset.extra_names, request.python_path)
     indices = tuple(range(dataset.count))
     evaluation = Evaluation.of(dataset, indices, run, keeps_inputs=metric.needs_inputs)
     before = evaluation.measure(metric, evaluation.reference)
@@ -206,13 +204,6 @@ def _budget(
             hint="check the labels, the metric and the model's outputs",
         )
     return Budget(metric=metric, max_drop=request.max_drop, before=before, evaluation=evaluation)
-
-
-def _metric(request: QuantizationRequest, dataset: Dataset) -> Metric:
-    """The one that was asked for; with labels top-1, without the agreement with the float model."""
-    if request.metric:
-        return find_metric(request.metric)
-    return find_metric("top1") if LABEL in dataset.extra_names else AGREEMENT
 
 
 def _manifest(

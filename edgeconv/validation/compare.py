@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeconv.errors import counted
 from edgeconv.signature import DType
-from edgeconv.validation.tolerance import float_tolerance, share_tolerance
+from edgeconv.validation.tolerance import (
+    QUIET_FRACTION,
+    SignalTolerance,
+    float_tolerance,
+    share_tolerance,
+)
 from edgeconv.validation.verdict import OutputMetrics
 
 if TYPE_CHECKING:
@@ -37,12 +42,14 @@ class OutputComparison:
         dtype: The dtype it must have.
         noise_floor: Of the model, for this output.
         limits: Smallest and largest finite value of the reference.
+        signal: What must be left of the output where it was quantized; None where it was not.
     """
 
     name: str
     dtype: DType
     noise_floor: float
     limits: tuple[float, float]
+    signal: SignalTolerance | None = None
     _largest_error: float = 0.0
     _error_sum: float = 0.0
     _count: int = 0
@@ -53,18 +60,29 @@ class OutputComparison:
     _rows: int = 0
     _mismatches: int = 0
     _is_compared: bool = False
+    _is_judged: bool = False
     _reasons: list[str] = field(default_factory=list)
 
-    def add(self, case: str, wanted: Array, got: Array) -> None:
-        """Compare one case."""
+    def add(self, case: str, wanted: Array, got: Array, *, is_judged: bool = True) -> None:
+        """Compare one case.
+
+        Args:
+            case: Its name, for messages.
+            wanted: What the model gave.
+            got: What the artifact gave.
+            is_judged: Whether the values count; if not, only dtypes, shapes, and where there is NaN.
+        """
         self._is_compared = True
+        self._is_judged |= is_judged
         if not self._has_dtype(got):
             self._blame(f"is {got.dtype.name}, not {self.dtype}")
         if got.shape != wanted.shape:
             self._blame(f"has shape {list(got.shape)}, not {list(wanted.shape)} ({case})")
         if got.shape != wanted.shape or got.dtype.kind not in _NUMBERS[self.dtype.is_complex]:
             return  # there is nothing to subtract
-        if self._is_exact:
+        if not is_judged:
+            self._check_nan(case, wanted, got)
+        elif self._is_exact:
             self._add_exact(wanted, got)
         else:
             self._add_float(case, wanted, got)
@@ -81,6 +99,12 @@ class OutputComparison:
     def _blame(self, reason: str) -> None:
         if reason not in self._reasons:
             self._reasons.append(reason)
+
+    def _check_nan(self, case: str, wanted: Array, got: Array) -> None:
+        import numpy as np
+
+        if not self._is_exact and np.isnan(got).any() and not np.isnan(wanted).any():
+            self._blame(f"has NaN where the model has none ({case})")
 
     def _add_exact(self, wanted: Array, got: Array) -> None:
         import numpy as np
@@ -105,7 +129,15 @@ class OutputComparison:
             self._signal += float(np.square(np.abs(a)).sum())
             self._noise += float(np.square(difference).sum())
             self._add_difference(difference)
-        self._cosine = min(self._cosine, _cosine(a, b))
+        if self.signal is None or self._is_loud(a):
+            self._cosine = min(self._cosine, _cosine(a, b))
+
+    def _is_loud(self, wanted: Numbers) -> bool:
+        """Whether the output of a sample is large enough to have a direction after quantization."""
+        import numpy as np
+
+        loudest = float(np.abs(wanted).max()) if wanted.size else 0.0
+        return loudest > QUIET_FRACTION * max(abs(limit) for limit in self.limits)
 
     def _add_difference(self, difference: Array) -> None:
         if difference.size:
@@ -134,7 +166,7 @@ class OutputComparison:
         largest = max(abs(limit) for limit in self.limits)
         tolerance = 0.0 if self._is_exact else float_tolerance(self.noise_floor, largest)
         reason = "; ".join(self._reasons) if self._is_compared else "was never compared"
-        reason = reason or (self._judge_exact() if self._is_exact else self._judge(tolerance))
+        reason = reason or self._reason(tolerance)
         over_floor = None
         if self.noise_floor and not self._is_exact:
             over_floor = self._largest_error / self.noise_floor
@@ -151,12 +183,32 @@ class OutputComparison:
             tolerance=tolerance,
             passed=not reason,
             reason=reason,
+            min_snr_db=None if self.signal is None or self._is_exact else self.signal.min_snr_db,
+            min_cosine=None if self.signal is None or self._is_exact else self.signal.min_cosine,
         )
 
     def _relative(self, largest: float) -> float:
         """Over the range; over the magnitude where all values are the same, and as it is where they are 0."""
         low, high = self.limits
         return self._largest_error / (high - low or largest or 1.0)
+
+    def _reason(self, tolerance: float) -> str:
+        """Why the values do not pass; empty if they do."""
+        if not self._is_judged:
+            return "was not judged"
+        if self._is_exact:
+            return self._judge_exact()
+        return self._judge(tolerance) if self.signal is None else self._judge_signal(self.signal)
+
+    def _judge_signal(self, signal: SignalTolerance) -> str:
+        snr_db = self._snr_db()
+        if snr_db is None and self._noise:
+            return f"is off by {self._largest_error:.2e} where the model gives 0"
+        if snr_db is not None and snr_db < signal.min_snr_db:
+            return f"has a signal-to-noise ratio of {snr_db:.1f} dB, less than {signal.min_snr_db:g} dB"
+        if self._cosine < signal.min_cosine:
+            return f"has a sample of cosine {self._cosine:.3f}, less than {signal.min_cosine:g}"
+        return ""
 
     def _judge(self, tolerance: float) -> str:
         if self._largest_error <= tolerance:
@@ -167,7 +219,8 @@ class OutputComparison:
         return f"is off by {self._largest_error:.2e}, more than {tolerance:.2e}{floor}"
 
     def _judge_exact(self) -> str:
-        if self._mismatches <= share_tolerance(self.noise_floor) * self._count:
+        share = share_tolerance(self.noise_floor) if self.signal is None else self.signal.max_share
+        if self._mismatches <= share * self._count:
             return ""
         return f"differs in {self._mismatches} of {counted(self._count, 'value')}"
 

@@ -13,7 +13,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
@@ -104,6 +104,14 @@ class Reference:
             seen.setdefault(tuple(sorted(case.sizes.items())), []).append(case)
         for sizes, cases in seen.items():
             yield dict(sizes), tuple(cases)
+
+    def joined(self, more: Reference) -> Reference:
+        """The same with the cases of another bundle of the same model."""
+        ranges = {
+            name: (min(low, more.ranges[name][0]), max(high, more.ranges[name][1]))
+            for name, (low, high) in self.ranges.items()
+        }
+        return replace(self, cases=(*self.cases, *more.cases), ranges=ranges)
 
     def write(self, folder: Path) -> None:
         """Write `reference.json`; the cases' own files are already in `folder` (see `write_case`)."""

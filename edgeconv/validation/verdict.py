@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 from edgeconv.plugin.job import Json
 
-__all__ = ["OutputMetrics", "Verdict"]
+__all__ = ["NO_SAMPLES", "OutputMetrics", "Verdict"]
+
+NO_SAMPLES = "a quantized artifact is judged on real inputs, and there are none: give --samples FILE or --data DATA"
+"""The problem of a verdict on nothing but noise, which is outside of the ranges that were calibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,8 @@ class OutputMetrics:
             the floor says that they follow from rounded numbers.
         passed: Whether the output is within the tolerance, with NaN and Inf where the reference has them.
         reason: Why it did not pass.
+        min_snr_db: The least signal-to-noise ratio that passes; None where `tolerance` decides.
+        min_cosine: The least cosine similarity of a sample that passes; None where `tolerance` decides.
     """
 
     name: str
@@ -45,6 +50,8 @@ class OutputMetrics:
     tolerance: float
     passed: bool
     reason: str = ""
+    min_snr_db: float | None = None
+    min_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +63,15 @@ class Verdict:
         candidate: Digest of the artifact.
         format: Its format id.
         device: Where it ran.
-        samples: How many samples were compared.
+        samples: How many samples were compared; of a quantized artifact only real ones count.
         sizes: The sizes of the dynamic dims it was run at, one mapping per group of samples.
         outputs: Metrics per output.
         problems: What is wrong with the names, order, dtypes, dims, or with running it at all.
         passed: No problem, and every output passed.
         first_divergence: The first tensor that diverges, where it was looked for.
+        precision: `float32`, or the recipe that the artifact was quantized with.
+        metrics: What was measured on labelled data, by name of the metric.
+        reference_metrics: The same of the model.
     """
 
     reference: str
@@ -74,10 +84,16 @@ class Verdict:
     problems: tuple[str, ...]
     passed: bool
     first_divergence: str | None = None
+    precision: str = "float32"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    reference_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def worst(self) -> OutputMetrics | None:
-        """The output with the largest error relative to its tolerance."""
+        """The output with the largest error relative to its tolerance; of a quantized artifact the noisiest."""
+        if any(output.min_snr_db is not None for output in self.outputs):
+            noisy = [output for output in self.outputs if output.snr_db is not None]
+            return min(noisy or self.outputs, key=lambda o: o.snr_db or 0.0)
         return max(self.outputs, key=lambda o: o.max_abs_error / (o.tolerance or 1.0), default=None)
 
     def summary(self) -> str:
@@ -88,6 +104,9 @@ class Verdict:
         worst = self.worst
         if worst is None:
             return "passed"
+        if worst.min_snr_db is not None:
+            snr = "no difference" if worst.snr_db is None else f"SNR {worst.snr_db:.1f} dB"
+            return f"passed: {self.precision}, {snr}, cosine {worst.cosine:.4f}"
         floor = "" if worst.error_over_floor is None else f", {worst.error_over_floor:.1f} x floor"
         return f"passed: max abs error {worst.max_abs_error:.1e}{floor}"
 
@@ -97,6 +116,8 @@ class Verdict:
             "sizes": [dict(size) for size in self.sizes],
             "outputs": [cast("Json", asdict(output)) for output in self.outputs],
             "problems": list(self.problems),
+            "metrics": dict(self.metrics),
+            "reference_metrics": dict(self.reference_metrics),
         }
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,12 +12,15 @@ from edgeconv.dims import is_static
 from edgeconv.errors import EdgeconvError, MissingDependencyError, UnsafeInputError
 from edgeconv.formats import load_handler
 from edgeconv.formats.handler import DescribesExecution, Session
+from edgeconv.formats.record import FLOAT, read_precision
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv.validation.compare import OutputComparison
+from edgeconv.validation.integers import NO_INTEGERS, IntegerEnds
 from edgeconv.validation.layouts import LayoutBridge
 from edgeconv.validation.reference import Case, Reference, read_reference
-from edgeconv.validation.verdict import Verdict
+from edgeconv.validation.tolerance import SignalTolerance, signal_tolerance
+from edgeconv.validation.verdict import NO_SAMPLES, Verdict
 
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array
@@ -29,7 +32,9 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
     """Verify `inputs["artifact"]` against the bundle `inputs["reference"]`.
 
     Args:
-        request: The JSON of a `Job`; the option `format` names the artifact's format.
+        request: The JSON of a `Job`; the option `format` names the artifact's format, and `precision` its precision if it is
+            known: else what the artifact says of itself. `inputs["answers"]`, if it is there, is a bundle of more real samples,
+            for quantized artifacts.
         context: Of the worker; not used.
 
     Returns:
@@ -42,8 +47,13 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
     """
     job = Job.from_json(request)
     artifact, reference = job.inputs["artifact"], read_reference(job.inputs["reference"])
-    execution: dict[str, object] = {}
-    verdict = verify_artifact(artifact, str(job.options["format"]), reference, execution)
+    format_id, execution = str(job.options["format"]), dict[str, object]()
+    precision = job.options.get("precision")
+    if precision is None:
+        precision = read_precision(load_handler(format_id).read_metadata(artifact))
+    if precision != FLOAT and "answers" in job.inputs:
+        reference = reference.joined(read_reference(job.inputs["answers"]))
+    verdict = verify_artifact(artifact, format_id, reference, execution, precision=str(precision))
     details = {"verdict": cast("Json", verdict.to_json())}
     if execution:
         details["execution"] = cast("Json", execution)
@@ -55,8 +65,10 @@ def verify_artifact(
     format_id: str,
     reference: Reference,
     execution: MutableMapping[str, object] | None = None,
+    *,
+    precision: str = FLOAT,
 ) -> Verdict:
-    """Run an artifact on every case of a reference and compare.
+    """Run an artifact on every case of a reference and compare; a quantized one is judged on the real samples alone.
 
     An intact file that its runtime refuses, or that does not run on a case, has failed: that is a problem in the
     verdict, not an exception.
@@ -66,6 +78,7 @@ def verify_artifact(
         format_id: Its format.
         reference: What it is compared with.
         execution: Receives what the runtime says of how it carries out the model at the example's sizes, if it does.
+        precision: The recipe that it was quantized with.
 
     Raises:
         InvalidInputError: The file is damaged, or of another format.
@@ -73,38 +86,48 @@ def verify_artifact(
         MissingDependencyError: The runtime of the format is not installed.
     """
     handler = load_handler(format_id)
-    comparisons = {spec.name: _compare(reference, spec) for spec in reference.signature.outputs}
+    trial = _Trial.of(reference, precision)
     declared = handler.read_signature(path)
     bridge = LayoutBridge.between(reference.signature, declared)
-    problems = compare_signatures(bridge.expected, declared)
+    ends = (
+        IntegerEnds.between(bridge.expected, handler, path) if trial.is_quantized else NO_INTEGERS
+    )
+    problems = compare_signatures(ends.in_artifact(bridge.expected), declared)
     try:
-        with handler.open(path) as session:
-            problems += _run(_Runner(session, bridge, execution), reference, comparisons)
+        with ends.open(handler.open(path)) as session:
+            problems += trial.run(_Runner(session, bridge, execution))
     except (MissingDependencyError, UnsafeInputError):
         raise
     except EdgeconvError as error:
         problems.append(_one_line(error))
-    outputs = tuple(comparison.metrics() for comparison in comparisons.values())
-    is_run = any(comparison.is_compared for comparison in comparisons.values())
+    outputs = tuple(comparison.metrics() for comparison in trial.comparisons.values())
+    is_run = any(comparison.is_compared for comparison in trial.comparisons.values())
+    judged = sum(trial.is_judged(case) for case in reference.cases)
+    if not judged and trial.is_quantized:
+        problems.append(NO_SAMPLES)
     return Verdict(
         reference=reference.computed_by,
         candidate=digest_path(path),
         format=format_id,
         device="local",
-        samples=len(reference.cases) if is_run else 0,
+        samples=judged if is_run else 0,
         sizes=tuple(sizes for sizes, _ in reference.groups()) if is_run else (),
         outputs=outputs,
         problems=tuple(problems),
         passed=not problems and all(output.passed for output in outputs),
+        precision=precision,
     )
 
 
-def _compare(reference: Reference, spec: TensorSpec) -> OutputComparison:
+def _compare(
+    reference: Reference, spec: TensorSpec, signal: SignalTolerance | None
+) -> OutputComparison:
     return OutputComparison(
         name=spec.name,
         dtype=spec.dtype,
         noise_floor=reference.noise_floor[spec.name],
         limits=reference.ranges[spec.name],
+        signal=signal,
     )
 
 
@@ -123,18 +146,68 @@ class _Runner:
         return outputs
 
 
-def _run(
-    session: _Runner, reference: Reference, comparisons: dict[str, OutputComparison]
-) -> list[str]:
-    """Run all cases; returns what is wrong besides the values."""
-    if not reference.cases:
-        return ["there is no case to compare"]
-    found = [_run_case(session, case, comparisons) for case in reference.cases]
-    problems = _shorten([problem for problems in found for problem in problems])
-    failed = [name for name, each in comparisons.items() if not each.metrics().passed]
-    if failed and not problems:
-        problems += _find_exchanged(session, reference, failed)
-    return problems
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """The cases, and what is found on them."""
+
+    reference: Reference
+    comparisons: Mapping[str, OutputComparison]
+    signal: SignalTolerance | None
+
+    @staticmethod
+    def of(reference: Reference, precision: str) -> _Trial:
+        signal = None if precision == FLOAT else signal_tolerance(precision)
+        outputs = reference.signature.outputs
+        comparisons = {spec.name: _compare(reference, spec, signal) for spec in outputs}
+        return _Trial(reference=reference, comparisons=comparisons, signal=signal)
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.signal is not None
+
+    def is_judged(self, case: Case) -> bool:
+        """Noise says nothing of an artifact that was calibrated for real inputs, but that it runs."""
+        return case.kind == "sample" or not self.is_quantized
+
+    def run(self, session: _Runner) -> list[str]:
+        """Run all cases; returns what is wrong besides the values."""
+        cases = self.reference.cases
+        if not cases:
+            return ["there is no case to compare"]
+        found = [self._run_case(session, case) for case in cases]
+        problems = _shorten([problem for problems in found for problem in problems])
+        failed = [name for name, each in self.comparisons.items() if not each.metrics().passed]
+        judged = next((case for case in cases if self.is_judged(case)), None)
+        if failed and not problems and judged is not None:
+            problems += self._find_exchanged(session, judged, failed)
+        return problems
+
+    def _run_case(self, session: _Runner, case: Case) -> list[str]:
+        try:
+            got = session.run(case)
+        except EdgeconvError as error:
+            return [f"case '{case.name}' {dict(case.sizes) or ''} does not run: {_one_line(error)}"]
+        wanted, is_judged = case.outputs(), self.is_judged(case)
+        for name, comparison in self.comparisons.items():
+            if name in got:
+                comparison.add(case.name, wanted[name], got[name], is_judged=is_judged)
+        return [f"output '{name}' is missing" for name in self.comparisons if name not in got]
+
+    def _find_exchanged(self, session: _Runner, case: Case, failed: list[str]) -> list[str]:
+        """Outputs that hold what others should hold."""
+        got, wanted = session.run(case), case.outputs()
+        return [
+            f"output '{name}' holds what '{other}' should hold"
+            for name in failed
+            for other in failed
+            if other != name and self._is_like(case, other, wanted[other], got[name])
+        ]
+
+    def _is_like(self, case: Case, name: str, wanted: Array, got: Array) -> bool:
+        spec = next(spec for spec in self.reference.signature.outputs if spec.name == name)
+        comparison = _compare(self.reference, spec, self.signal)
+        comparison.add(case.name, wanted, got)
+        return comparison.metrics().passed
 
 
 def _shorten(problems: list[str]) -> list[str]:
@@ -142,37 +215,6 @@ def _shorten(problems: list[str]) -> list[str]:
     if len(problems) < 3:
         return problems
     return [problems[0], f"{len(problems) - 1} more problems like this"]
-
-
-def _run_case(session: _Runner, case: Case, comparisons: dict[str, OutputComparison]) -> list[str]:
-    try:
-        got = session.run(case)
-    except EdgeconvError as error:
-        return [f"case '{case.name}' {dict(case.sizes) or ''} does not run: {_one_line(error)}"]
-    wanted = case.outputs()
-    for name, comparison in comparisons.items():
-        if name in got:
-            comparison.add(case.name, wanted[name], got[name])
-    return [f"output '{name}' is missing" for name in comparisons if name not in got]
-
-
-def _find_exchanged(session: _Runner, reference: Reference, failed: list[str]) -> list[str]:
-    """Outputs that hold what others should hold."""
-    case = reference.cases[0]
-    got, wanted = session.run(case), case.outputs()
-    return [
-        f"output '{name}' holds what '{other}' should hold"
-        for name in failed
-        for other in failed
-        if other != name and _is_like(reference, case, other, wanted[other], got[name])
-    ]
-
-
-def _is_like(reference: Reference, case: Case, name: str, wanted: Array, got: Array) -> bool:
-    spec = next(spec for spec in reference.signature.outputs if spec.name == name)
-    comparison = _compare(reference, spec)
-    comparison.add(case.name, wanted, got)
-    return comparison.metrics().passed
 
 
 def _one_line(error: EdgeconvError) -> str:

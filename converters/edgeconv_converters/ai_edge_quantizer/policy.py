@@ -11,9 +11,9 @@ from importlib.resources import files
 
 from packaging.version import Version
 
-from edgeconv.plugin.quantizer import FLOAT32, Operator, Precision
+from edgeconv.plugin.quantizer import Operator, Precision
 
-__all__ = ["Policy", "installed_policy", "kind_of", "recipe_name"]
+__all__ = ["Policy", "installed_policy", "kind_of"]
 
 _PACKAGE = "edgeconv_converters.ai_edge_quantizer"
 _RUNTIME = "ai-edge-litert"
@@ -65,24 +65,7 @@ def _policy_of(runtime: str) -> Policy:
 
 def kind_of(precision: Precision) -> str:
     """The name that `kernels.toml` has for a precision: that of its recipe, blocks of all sizes under one."""
-    if precision == FLOAT32:
-        return "float32"
-    if precision.weights == "float16":
-        return "fp16"
-    if precision.is_static:
-        is_same = precision.activations == precision.weights
-        bits = precision.weights.removeprefix("int")
-        return precision.weights if is_same else f"{precision.activations}x{bits}"
-    kind = (
-        f"{precision.weights}-dynamic" if precision.is_dynamic else f"{precision.weights}-weights"
-    )
-    return f"{kind}-block" if precision.block else kind
-
-
-def recipe_name(precision: Precision) -> str:
-    """The name of the recipe that asks for a precision."""
-    block = f"b{precision.block}" if precision.block else ""
-    return kind_of(precision).replace("block", block)
+    return precision.name.replace(f"-b{precision.block}", "-block")
 
 
 def _words(precision: Precision) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.errors import counted
-from edgeconv.formats.record import write_record
+from edgeconv.formats.record import PRECISION_KEY, write_record
 from edgeconv.formats.tflite_file import METADATA_NAME
 from edgeconv.formats.tflite_stamp import store_entry
 from edgeconv.plugin.quantizer import (
@@ -25,7 +25,6 @@ from edgeconv.signature import DType, TensorSpec
 from edgeconv_converters.ai_edge_quantizer.finishing import Ends, finish_tables
 from edgeconv_converters.ai_edge_quantizer.halves import store_halves
 from edgeconv_converters.ai_edge_quantizer.library import quantize_tables
-from edgeconv_converters.ai_edge_quantizer.policy import recipe_name
 from edgeconv_converters.ai_edge_quantizer.reading import FloatFile
 from edgeconv_converters.ai_edge_quantizer.recipe import make_recipe
 from edgeconv_converters.ai_edge_quantizer.statistics import (
@@ -128,7 +127,7 @@ def _warn(tables: Tables) -> tuple[str, ...]:
 def _store_record(tables: Tables, file: FloatFile, plan: QuantizationPlan) -> None:
     """What edgeconv knows of the file, with the new precision and dtypes."""
     declared = file.declared
-    metadata = {**declared.record, "precision": recipe_name(plan.default)}
+    metadata = {**declared.record, PRECISION_KEY: plan.default.name}
     signature = replace(
         declared.signature,
         inputs=_with_dtype(declared.signature.inputs, plan.io),

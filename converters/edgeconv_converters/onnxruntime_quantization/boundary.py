@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,16 +11,14 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from edgeconv.errors import ConversionError
+from edgeconv.formats.affine import IO_ENTRY, Affine, parse_affines
 from edgeconv.plugin.quantizer import Range
 from edgeconv.signature import DType
 
 if TYPE_CHECKING:
     Array: TypeAlias = NDArray[np.generic]
 
-__all__ = ["FLOAT_SUFFIX", "IO_ENTRY", "Affine", "make_integer_boundary", "read_affines"]
-
-IO_ENTRY = "edgeconv.io_quantization"
-"""Metadata: for each integer input and output its scale and zero point, real = scale * (integer - zero_point)."""
+__all__ = ["FLOAT_SUFFIX", "make_integer_boundary", "read_affines"]
 
 FLOAT_SUFFIX = "/float"
 """What an input or output that is an integer now is called where it is float32."""
@@ -29,38 +26,10 @@ FLOAT_SUFFIX = "/float"
 _TYPES = {DType.INT8: (TensorProto.INT8, -128), DType.UINT8: (TensorProto.UINT8, 0)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Affine:
-    """What number an integer stands for: scale * (integer - zero_point)."""
-
-    scale: float
-    zero_point: int
-
-    def real(self, integers: Array) -> NDArray[np.float32]:
-        """The numbers that integers stand for."""
-        steps = integers.astype(np.float32) - np.float32(self.zero_point)
-        with np.errstate(over="ignore"):
-            return steps * np.float32(self.scale)
-
-    def quantize(self, numbers: Array, element_type: int) -> Array:
-        """The nearest integers of an ONNX type."""
-        dtype = helper.tensor_dtype_to_np_dtype(element_type)
-        steps = np.rint(numbers.astype(np.float32) / np.float32(self.scale)) + self.zero_point
-        bounds = np.iinfo(dtype)
-        integers: Array = np.clip(steps, bounds.min, bounds.max).astype(dtype)
-        return integers
-
-
 def read_affines(model: ModelProto) -> dict[str, Affine]:
     """Those of the inputs and outputs, by name; none where they are float32."""
-    for entry in model.metadata_props:
-        if entry.key == IO_ENTRY:
-            stored: dict[str, dict[str, float]] = json.loads(entry.value)
-            return {
-                name: Affine(scale=float(value["scale"]), zero_point=int(value["zero_point"]))
-                for name, value in stored.items()
-            }
-    return {}
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    return parse_affines(stored.get(IO_ENTRY, ""))
 
 
 def make_integer_boundary(

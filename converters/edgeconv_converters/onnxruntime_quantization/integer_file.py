@@ -12,13 +12,10 @@ import onnx
 from onnx import ModelProto, numpy_helper
 
 from edgeconv.errors import ConversionError
+from edgeconv.formats.affine import Affine
 from edgeconv.formats.onnx import put_record
 from edgeconv.signature import DType, Signature, TensorSpec
-from edgeconv_converters.onnxruntime_quantization.boundary import (
-    FLOAT_SUFFIX,
-    Affine,
-    read_affines,
-)
+from edgeconv_converters.onnxruntime_quantization.boundary import FLOAT_SUFFIX, read_affines
 from edgeconv_converters.onnxruntime_quantization.nodes import bodies_of, nodes_within
 from edgeconv_converters.onnxruntime_quantization.opening import FloatFile
 from edgeconv_converters.onnxruntime_quantization.ordering import sort_nodes
@@ -118,7 +115,10 @@ class IntegerFile:
         self._readings = dict(_find_readings(model)) | {
             name: (name, affine) for name, affine in self._affines.items()
         }
-        self._inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+        self._inputs = {
+            value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            for value in model.graph.input
+        }
         floats = _find_floats(model)
         self._observer = Observer(model, [*floats, *(r[0] for r in self._readings.values())])
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, helper
 
+from edgeconv.formats.record import PRECISION_KEY
 from edgeconv.plugin.quantizer import (
     FLOAT32,
     Operator,
@@ -81,7 +82,8 @@ def quantize_model(task: Task, path: Path) -> QuantizedFile:
     static = {name: p for name, p in precisions.items() if p.is_static}
     model = _apply(task, precisions)
     added = make_integer_boundary(model, task.plan.io, task.plan.ranges)
-    write_integer_file(task.file, model, path, added)
+    metadata = {**added, PRECISION_KEY: task.plan.default.name}
+    write_integer_file(task.file, model, path, metadata)
     for name in _left_in_float(model, static):
         precisions[name], reasons[name] = FLOAT32, _NOTHING_BEFORE
     return QuantizedFile(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from edgeconv.errors import InvalidInputError, UsageError
@@ -15,7 +16,7 @@ from edgeconv.quantization.metrics.fidelity import AGREEMENT, COSINE, MSE
 from edgeconv.quantization.metrics.ranking import AUC
 from edgeconv.quantization.metrics.spec import Evaluated, Metric
 
-__all__ = ["AGREEMENT", "METRICS", "find_metric"]
+__all__ = ["AGREEMENT", "METRICS", "choose_metric", "find_metric"]
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {metric.name: metric for metric in (TOP1, TOP5, MAP, AUC, MSE, COSINE, AGREEMENT)}
@@ -57,6 +58,23 @@ def find_metric(name: str) -> Metric:
             hint="name a function of the outputs that returns a number",
         )
     return Metric(name=name, measure=lambda evaluated: _call(name, called, evaluated))
+
+
+def choose_metric(name: str, extras: Collection[str], python_path: Sequence[str]) -> Metric:
+    """The metric that was asked for; else top-1 where the data has labels, and without them the agreement with the float model.
+
+    Args:
+        name: Its name; empty for what fits the data.
+        extras: What the data holds besides inputs.
+        python_path: Where a metric of the user's own is found.
+
+    Raises:
+        UsageError: There is none of this name, or no such function.
+    """
+    sys.path[:0] = [entry for entry in python_path if entry not in sys.path]
+    if name:
+        return find_metric(name)
+    return TOP1 if "label" in extras else AGREEMENT
 
 
 def _call(name: str, function: Callable[..., object], evaluated: Evaluated) -> float:
