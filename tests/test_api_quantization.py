@@ -185,3 +185,56 @@ def test_recordings_of_any_length(
     wanted = next(iter(source.run({"motion": motion}).values()))
     assert np.mean(got.argmax(1) == wanted.argmax(1)) > 0.97
     assert next(iter(small.run({"motion": motion[:2, :17]}).values())).shape == (2, got.shape[1])
+
+
+def test_a_module_of_this_program_is_the_reference(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    model = ec.capture(net, (torch.randn(2, 8),), dynamic={"input": {0: "N"}})
+    values = np.random.default_rng(0).normal(size=(90, 8)).astype(np.float32)
+    labels = net(torch.from_numpy(values)).argmax(1).numpy()
+    labels[:9] = (labels[:9] + 1) % 4
+    batches = [({"input": values[at : at + 30]}, labels[at : at + 30]) for at in (0, 30, 60)]
+    lite = ec.convert(model, to="tflite", out=tmp_path)["tflite"]
+    small = ec.quantize(lite, calibration={"input": values})
+    assert not ec.validate(small, reference=model).passed
+    assert ec.validate(small, reference=model, samples={"input": values}).passed
+    verdict = ec.validate(small, reference=model, data=batches, metric="top1")
+    assert verdict.passed, verdict.summary()
+    assert verdict.reference_metrics == {"top1": 0.9}
+    right = np.mean(small.run({"input": values})["output"].argmax(1) == labels)
+    assert verdict.metrics == {"top1": pytest.approx(right)}
+    with torch.no_grad():
+        net[2].weight.mul_(-1)
+    other = ec.capture(net, (torch.randn(2, 8),), dynamic={"input": {0: "N"}})
+    verdict = ec.validate(small, reference=other, data=batches)
+    assert not verdict.passed
+    assert verdict.reference_metrics["top1"] < 0.5
+
+
+def test_images_are_read_as_the_table_says(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    image = pytest.importorskip("PIL.Image")
+    for name, brightness in (("bright", 250), ("dark", 5)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.full((6, 6, 3), brightness + number, np.uint8)
+            image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+
+    class Brightness(torch.nn.Module):  # type: ignore[name-defined,misc]  # torch is imported late
+        def forward(self, image: object) -> object:
+            mean = image.mean((1, 2, 3))  # type: ignore[attr-defined]
+            return torch.stack([mean - 0.5, 0.5 - mean], 1)
+
+    config = tmp_path / "edgeconv.toml"
+    table = (
+        'size = [6, 6]\ncolor = "RGB"\nscale = {}\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]'
+    )
+    model = ec.capture(Brightness(), {"image": torch.rand(1, 3, 6, 6)})
+    path = ec.convert(model, to="onnx", out=tmp_path / "out")["onnx"]
+    for scale, wanted in ((1 / 255, 1.0), (1 / 100000, 0.5)):
+        config.write_text(f"[preprocess]\n{table.format(scale)}")
+        verdict = ec.validate(path, reference=model, data=tmp_path / "images", config=config)
+        assert verdict.passed, verdict.summary()
+        assert verdict.metrics == verdict.reference_metrics == {"top1": wanted}
