@@ -1,6 +1,6 @@
 """The models that are quantized, as float artifacts, with calibration data and held-out samples.
 
-All sample models, and two with rescaled channels (see `channels`).
+All sample models that compute in float, and two with rescaled channels (see `channels`).
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class Case:
 
 
 def case_names() -> tuple[str, ...]:
-    """All cases: the sample models, then those with rescaled channels."""
-    return (*model_names(), *RESCALED)
+    """All cases: the sample models that are float, then those with rescaled channels."""
+    floats = [name for name in model_names() if (folder_of(name) / CALIBRATION_FILE).exists()]
+    return (*floats, *RESCALED)
 
 
 def find_case(name: str, work: Path) -> Case:

@@ -100,11 +100,26 @@ def verify_artifact(
         raise
     except EdgeconvError as error:
         problems.append(_one_line(error))
+    return _conclude(
+        trial, reference, problems, path=path, format_id=format_id, precision=precision
+    )
+
+
+def _conclude(
+    trial: _Trial,
+    reference: Reference,
+    problems: list[str],
+    *,
+    path: Path,
+    format_id: str,
+    precision: str,
+) -> Verdict:
+    """The verdict on what was run."""
     outputs = tuple(comparison.metrics() for comparison in trial.comparisons.values())
     is_run = any(comparison.is_compared for comparison in trial.comparisons.values())
     judged = sum(trial.is_judged(case) for case in reference.cases)
     if not judged and trial.is_quantized:
-        problems.append(NO_SAMPLES)
+        problems = [*problems, NO_SAMPLES]
     return Verdict(
         reference=reference.computed_by,
         candidate=digest_path(path),
