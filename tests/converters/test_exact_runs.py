@@ -93,7 +93,7 @@ def _wait_for(count: int) -> None:
 
 def test_a_case_runs_in_float64_elsewhere_before_anybody_asks() -> None:
     trial = _trial()
-    with exact_runs(trial) as runs:
+    with exact_runs(trial, is_own_process=True) as runs:
         _run(trial)
         _wait_for(3)
         found = list(runs.results())
@@ -118,7 +118,7 @@ def test_what_may_not_run_beside_waits_until_it_is_asked_for(
         monkeypatch.setattr(exact, "_MOST_BYTES_SIDE_BY_SIDE", 4 * 6 * 4 - 1)
     if why == "a large value":
         monkeypatch.setattr(exact, "_MOST_VALUE_BYTES_SIDE_BY_SIDE", 2 * 6 * 4 - 1)
-    with exact_runs(trial) as runs:
+    with exact_runs(trial, is_own_process=True) as runs:
         _run(trial)
         assert _THREADS == []
         found = list(runs.results())
@@ -129,7 +129,7 @@ def test_what_may_not_run_beside_waits_until_it_is_asked_for(
 def test_who_asks_takes_a_share() -> None:
     trial = _trial()
     _MAY_GO_ON.clear()
-    with exact_runs(trial) as runs:
+    with exact_runs(trial, is_own_process=True) as runs:
         _run(trial)
         _wait_for(1)
         results = runs.results()
@@ -145,7 +145,7 @@ def test_samples_beyond_the_first_do_not_run_in_float64() -> None:
     inputs: list[dict[str, Array]] = [
         {"x": np.full((2, 6), number, np.float32)} for number in range(3)
     ]
-    with exact_runs(trial) as runs:
+    with exact_runs(trial, is_own_process=True) as runs:
         _run(trial)
         trial.run_samples(Samples(items=tuple(Sample(inputs=i, sizes={}) for i in inputs)))
         names = {ran.drawn.name for ran, _ in runs.results()}
@@ -153,7 +153,7 @@ def test_samples_beyond_the_first_do_not_run_in_float64() -> None:
 
 
 def _break_off(trial: Trial) -> None:
-    with exact_runs(trial):
+    with exact_runs(trial, is_own_process=True):
         _run(trial)
         _wait_for(1)
         threading.Timer(0.5, _MAY_GO_ON.set).start()

@@ -178,7 +178,7 @@ def _capture(
     check_repeatable(subject.flat(), bound, outputs, settings.seed)
     subject, exported = export_in_layout(subject, settings.layout)
     trial = _side_by_side(subject, exported, settings.seed)
-    with exact_runs(trial) as exact:
+    with exact_runs(trial, is_own_process=settings.is_owned) as exact:
         trial.run_example(subject.bound.tensors, turn_tensors(outputs, subject.turns.outputs))
         _run_trial(trial, subject, settings)
         signature = _describe(exported, trial)

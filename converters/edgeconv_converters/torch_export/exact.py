@@ -28,15 +28,20 @@ _MOST_VALUE_BYTES_SIDE_BY_SIDE = 2**25
 
 
 @contextmanager
-def exact_runs(trial: Trial) -> Iterator[ExactRuns]:
-    """Inside, cases run in float64 as soon as the trial ran them.
+def exact_runs(trial: Trial, *, is_own_process: bool) -> Iterator[ExactRuns]:
+    """Inside, cases run in float64: as soon as the trial ran them, or, in somebody else's process, when they are asked for.
 
     Only the program does, for it is interpreted and left as it is. A run holds the largest weight twice more, and some values twice
     as large as they are, so one with a very large weight or value waits until it is asked for.
+
+    Args:
+        trial: Runs cases in float32.
+        is_own_process: Whether the process is a worker's: what PyTorch's threads may do to one another ends no more than that.
     """
     with ExitStack() as stack:
         background = None
-        if torch.get_num_threads() > 1 and _may_run_beside(trial.program):
+        may_run_beside = torch.get_num_threads() > 1 and _may_run_beside(trial.program)
+        if is_own_process and may_run_beside:
             background = stack.enter_context(ThreadPoolExecutor(1, "float64"))
             stack.enter_context(spare_core(background))
         runs = ExactRuns(trial, background)

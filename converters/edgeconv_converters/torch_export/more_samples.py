@@ -49,7 +49,7 @@ def add_samples(
         seed=before.seed,
     )
     known = sum(case.kind == "sample" for case in before.cases)
-    with exact_runs(trial) as exact:
+    with exact_runs(trial, is_own_process=False) as exact:
         trial.run_samples(read_turned(data, live.signature, live.input_turns), first=known)
         write_reference(output, trial, exact, live.signature)
     _join(before, read_reference(output), output)
