@@ -245,8 +245,9 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         page = write_quantization_report(report, folder, made.file_name)
     except OutputError:
         # A full disk: an artifact without its evidence is no delivery.
-        remove(path or folder / made.file_name)
-        forget_reports(folder, made.file_name)
+        if path is not None:
+            remove(path)
+            forget_reports(folder, made.file_name)
         raise
     if path is None:
         return Quantization(artifact=None, report=report, page=page, error=error)
