@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.quantization.channels import RESCALED, rescaled_model
-from sample_models.cards import CALIBRATION_FILE, TEST_FILE, folder_of, model_names, read_card
+from sample_models.calibration import calibration_names
+from sample_models.cards import CALIBRATION_FILE, TEST_FILE, folder_of, read_card
 from sample_models.samples import Samples, load_samples
 from sample_models.storage import example_inputs
 
@@ -65,8 +66,8 @@ class Case:
 
 
 def case_names() -> tuple[str, ...]:
-    """All cases: the sample models, then those with rescaled channels."""
-    return (*model_names(), *RESCALED)
+    """All cases: the sample models that are not integers already, then those with rescaled channels."""
+    return (*calibration_names(), *RESCALED)
 
 
 def find_case(name: str, work: Path) -> Case:
