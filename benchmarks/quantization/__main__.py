@@ -1,8 +1,8 @@
 """Each recipe on the sample models and on two with rescaled channels, by edgeconv and by plain use of the libraries.
 
 `python -m benchmarks.quantization [NAME...]` writes `benchmarks/results/quantization.json` and `quantization.md` after every
-attempt, and goes on where it was stopped; what failed is tried again, and `--anew` starts from nothing. `--tools` names
-tools to run (others keep the rows they have), `--costs` also measures memory and seconds.
+attempt, and goes on where it was stopped; what failed is tried again, and with `--anew` all that is asked for. `--tools`
+and `--recipes` say what is asked for (others keep the rows they have), `--costs` also measures memory and seconds.
 Float artifacts and results stay in `build/quantization`.
 """
 
@@ -35,13 +35,13 @@ def main() -> None:
     parser.add_argument("--costs", action="store_true")
     arguments = parser.parse_args()
     work = _WORK.absolute()
-    rows = {} if arguments.anew else read_rows(_RESULTS / "quantization.json")
+    rows = read_rows(_RESULTS / "quantization.json")
     for case, recipe, tool in _attempts(arguments.names, arguments.recipes, arguments.tools):
         key = key_of(case, recipe, tool)
-        if _is_wanted(key, rows):
+        if arguments.anew or _is_wanted(key, rows):
             _keep(key, attempt(work, case, recipe, tool), rows)
     for key, words in COSTS.items() if arguments.costs else ():
-        if _is_wanted(key, rows):
+        if arguments.anew or _is_wanted(key, rows):
             _keep(key, measure_cost(work, words), rows)
     _write(rows)
 

@@ -1,6 +1,6 @@
 """The models that are quantized, as float artifacts, with calibration data and held-out samples.
 
-All sample models that compute in float, and two with rescaled channels (see `channels`).
+All sample models, and two with rescaled channels (see `channels`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.quantization.channels import RESCALED, rescaled_model
-from sample_models.cards import CALIBRATION_FILE, TEST_FILE, folder_of, model_names, read_card
+from sample_models.calibration import calibration_names
+from sample_models.cards import CALIBRATION_FILE, TEST_FILE, folder_of, read_card
 from sample_models.samples import Samples, load_samples
 from sample_models.storage import example_inputs
 
@@ -65,9 +66,8 @@ class Case:
 
 
 def case_names() -> tuple[str, ...]:
-    """All cases: the sample models that are float, then those with rescaled channels."""
-    floats = [name for name in model_names() if (folder_of(name) / CALIBRATION_FILE).exists()]
-    return (*floats, *RESCALED)
+    """All cases: the sample models that are not integers already, then those with rescaled channels."""
+    return (*calibration_names(), *RESCALED)
 
 
 def find_case(name: str, work: Path) -> Case:

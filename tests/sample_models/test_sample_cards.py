@@ -16,7 +16,6 @@ from edgeconv.errors import InvalidInputError
 from edgeconv.source import parse_model
 from sample_models import cards
 from sample_models.cards import (
-    CALIBRATION_FILE,
     CARD_FILE,
     ROOT,
     TEST_FILE,
@@ -56,7 +55,7 @@ def test_every_folder_is_a_sample_model_and_the_eight_are_there() -> None:
 def test_a_card_is_complete_and_its_files_exist(name: str) -> None:
     card = read_card(name)
     assert card.name == name
-    assert {"model.py", "train.py", TEST_FILE, CALIBRATION_FILE, card.storage.file} <= {
+    assert {"model.py", "train.py", TEST_FILE, card.storage.file} <= {
         path.name for path in folder_of(name).iterdir()
     }
 

@@ -87,11 +87,12 @@ def stored_calibration(name: str) -> Samples:
     return load_samples(folder_of(name) / CALIBRATION_FILE, read_card(name).input_names())
 
 
-def test_every_model_has_calibration_data() -> None:
-    assert set(calibration_names()) == set(model_names())
+def test_every_model_of_floats_has_calibration_data() -> None:
+    assert set(calibration_names()) == set(model_names()) - {"digits_qat"}
+    assert all((folder_of(name) / CALIBRATION_FILE).is_file() for name in calibration_names())
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", calibration_names())
 def test_calibration_data_are_inputs_that_are_not_held_out(name: str) -> None:
     calibration, test = stored_calibration(name), stored(name)
     assert set(calibration.inputs) == set(read_card(name).input_names())
@@ -102,7 +103,7 @@ def test_calibration_data_are_inputs_that_are_not_held_out(name: str) -> None:
     assert overlapping_rows(test.inputs[key], calibration.inputs[key]) == 0
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", calibration_names())
 def test_the_stored_calibration_data_are_those_that_the_code_makes(name: str) -> None:
     made, kept = make_calibration(name), stored_calibration(name)
     for key, array in made.inputs.items():
