@@ -306,11 +306,12 @@ def _others(made: _Made) -> str:
 def _missed(made: _Made) -> ValidationError:
     evaluation = cast("dict[str, Json]", made.facts["evaluation"])
     drop, wanted = cast("float", evaluation["drop"]), cast("float", evaluation["max_drop"])
+    more = "give more calibration data" if made.facts["calibration"] else "give calibration data"
     return ValidationError(
         f"no {made.facts['recipe']} model within the budget was found for '{made.name}'",
         why=(
             f"the best, '{made.facts['chosen']}', loses {drop:.4g} of {evaluation['metric']};"
             f" at most {wanted:.4g} was allowed"
         ),
-        hint="allow more with --max-drop, give more calibration data, or try another --recipe (auto tries all)",
+        hint=f"allow more with --max-drop, {more}, or try another --recipe (auto tries all)",
     )

@@ -32,6 +32,7 @@ from edgeconv.signature import DType
 __all__ = ["Account", "give_account", "mark_pareto"]
 
 _SLOWER = 1.05  # less is noise
+_FAINT_DB = 3.0  # half of the power is noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         *problems,
         *tell_lost_infinities(reference, outputs),
         *_disappointments(candidate, path, request.artifact, float_seconds),
+        *_unbounded_losses(result, candidate),
     ]
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
@@ -110,6 +112,16 @@ def _disappointments(
         yield "no smaller than the float model: it has few weights, or most stay as they are"
     if candidate.score is not None and not math.isfinite(candidate.score):
         yield "the metric of the quantized model is no finite number: nothing is known of its accuracy"
+
+
+def _unbounded_losses(result: Result, candidate: Candidate) -> Iterator[str]:
+    """A ruined model is refused by a budget, or where nothing is evaluated; this is what is in between."""
+    budget, snr = result.material.budget, candidate.snr_db
+    if budget and budget.max_drop is None and snr is not None and snr < _FAINT_DB:
+        yield (
+            f"the outputs have little in common with the float model's: their signal-to-noise ratio is {snr:.1f} dB;"
+            " with --max-drop what loses too much is mended, or not delivered"
+        )
 
 
 def _layers(

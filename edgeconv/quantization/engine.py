@@ -119,10 +119,7 @@ class _Engine:
         """All recipes; the best candidate of them."""
         owners: dict[Path, Attempt] = {}
         for recipe in self._recipes:
-            first = len(self._result.bench.made)
-            attempt = self._try_recipe(recipe)
-            owners |= {one.path: attempt for one in self._result.bench.made[first:]}
-            owners |= {one.candidate.path: one for one in self._result.attempts}
+            owners |= self._try_recipe(recipe)
         budget = self._result.material.budget
         self._time(owners)
         known = [one for one in self._result.bench.made if budget is None or one.score is not None]
@@ -131,16 +128,31 @@ class _Engine:
         self._result.is_met = budget is None or budget.max_drop is None or chosen.is_within
         return self._result
 
-    def _try_recipe(self, recipe: Recipe) -> Attempt:
-        """Every way to carry out a recipe, and the search from the best of them, if the budget asks for one."""
+    def _try_recipe(self, recipe: Recipe) -> dict[Path, Attempt]:
+        """Every way to carry out a recipe, and the search from the best of them, if the budget asks for one.
+
+        Returns:
+            What each candidate came from.
+        """
         attempts = self._attempt(recipe)
+        owners = {one.candidate.path: one for one in attempts}
         best = max(attempts, key=lambda one: _nearness(one.candidate))
         candidate = self._result.bench.evaluate(best.candidate)
         self._result.attempts += attempts
         budget = self._result.material.budget
-        if budget is not None and budget.max_drop is not None and not candidate.is_within:
-            self._search(best, candidate)
-        return best
+        if budget is None or budget.max_drop is None or candidate.is_within:
+            return owners
+        owners |= self._search(best, candidate, recipe.name)
+        others = [one for one in attempts if one.prepared is not best.prepared]
+        if others and not any(
+            one.is_within and one.path in owners for one in self._result.bench.made
+        ):
+            # Clipped weights stay clipped in float: what they cost, no operator that keeps its bits brings back.
+            other = max(others, key=lambda one: _nearness(one.candidate))
+            way = other.candidate.name.partition(", ")[2].partition(", ")[0]
+            base = self._result.bench.evaluate(other.candidate)
+            owners |= self._search(other, base, f"{recipe.name}, {way}")
+        return owners
 
     def _rank(self, candidate: Candidate) -> tuple[float, float, float]:
         """Within the budget first; then by what is to be optimized; of those outside the one that loses least.
@@ -230,15 +242,16 @@ class _Engine:
         candidate = self._result.bench.make(prepared.model, plan, name)
         return Attempt(recipe=recipe, prepared=prepared, observer=observer, candidate=candidate)
 
-    def _search(self, attempt: Attempt, base: Candidate) -> None:
-        """Candidates with the most sensitive operators in a more accurate precision."""
+    def _search(self, attempt: Attempt, base: Candidate, name: str) -> dict[Path, Attempt]:
+        """Candidates with the most sensitive operators in a more accurate precision, and what they came from."""
+        first = len(self._result.bench.made)
         search = Search(
             prepared=attempt.prepared,
             precision=attempt.recipe.precision,
             observer=find_observer(attempt.observer),
             bench=self._result.bench,
             deadline=self._deadline,
-            name=attempt.recipe.name,
+            name=name,
             overrides=self._overrides,
         )
         ranking = search.rank(base)
@@ -246,6 +259,7 @@ class _Engine:
         refuges = [one for one in _REFUGES if self._helps(one, attempt.recipe.precision)]
         for refuge in refuges if ranking else []:
             search.meet(ranking, refuge)
+        return {one.path: attempt for one in self._result.bench.made[first:]}
 
     def _helps(self, refuge: Refuge, precision: Precision) -> bool:
         if not refuge.precision.is_static:

@@ -53,7 +53,7 @@ def resolve(operators: Sequence[Operator], overrides: Sequence[Override]) -> dic
             raise UsageError(
                 f"'{override.pattern}' matches no operator",
                 why=f"the operators are named {names}{', …' if len(operators) > 8 else ''}",
-                hint="see all names with 'edgeconv inspect', or with the report of a run without overrides",
+                hint="the report of a run without overrides lists all names, and source lines where they are known",
             )
         found.update((one.name, override.precision) for one in matched)
     return found

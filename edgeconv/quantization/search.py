@@ -21,7 +21,7 @@ from edgeconv.plugin.quantizer import (
     Operator,
     Precision,
 )
-from edgeconv.quantization.candidates import Candidate, Workbench, is_integer
+from edgeconv.quantization.candidates import Candidate, Workbench
 from edgeconv.quantization.observers import Observer
 from edgeconv.quantization.plans import make_plan
 from edgeconv.quantization.preparing import Prepared
@@ -81,12 +81,12 @@ class Search:
     overrides: Mapping[str, Precision]
 
     def rank(self, base: Candidate) -> list[Sensitivity]:
-        """Operators that compute in integers, the most sensitive first."""
+        """Operators that are not in float any more, the most sensitive first."""
         model = self.prepared.model
         names = [
             one.name
             for one in model.operators
-            if is_integer(base.file.precisions.get(one.name))
+            if base.file.precisions.get(one.name, FLOAT32) != FLOAT32
             and _has_own_error(one)
             and one.name not in self.overrides
         ]
@@ -110,7 +110,7 @@ class Search:
             if len(kept) == 1 or time.monotonic() > self.deadline:
                 break
             fewer = [other for other in kept if other != name]
-            tried = self._try(fewer, refuge)
+            tried = self._try(fewer, refuge, without=name)
             if tried is not None and tried.is_within:
                 best, kept = tried, fewer
         return best
@@ -138,8 +138,11 @@ class Search:
                 low = middle
         return best, list(names[:high])
 
-    def _try(self, names: Sequence[str], refuge: Refuge) -> Candidate | None:
-        """A candidate with some operators in a refuge, measured; None where the library cannot make it."""
+    def _try(self, names: Sequence[str], refuge: Refuge, *, without: str = "") -> Candidate | None:
+        """A candidate with some operators in a refuge, measured; None where the library cannot make it.
+
+        The one that was taken back is in its name: otherwise several candidates would have the same.
+        """
         model = self.prepared.model
         chosen = spread(model.operators, names)
         operators = {
@@ -155,6 +158,8 @@ class Search:
             model=model,
         )
         label = f"{self.name}, {counted(len(names), 'operator')} in {refuge.name}"
+        if without:
+            label += f", '{without}' taken back"
         try:
             return self.bench.evaluate(self.bench.make(model, plan, label))
         except EdgeconvError as error:

@@ -239,6 +239,11 @@ class Point:
     is_pareto: bool
 
 
+def _drop(drop: float, report: QuantizationReport) -> str:
+    is_share = report.evaluation is not None and report.evaluation.unit == "%"
+    return f"{100 * drop:.2f} %" if is_share else f"{drop:.4g}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """Accuracy lost against size or latency."""
@@ -311,7 +316,7 @@ def _picture(
         points=points,
         left_end=tell(lows[0]),
         right_end=tell(highs[0]),
-        top_end=f"{lows[1]:.4g}",
-        bottom_end=f"{highs[1]:.4g}",
+        top_end=_drop(lows[1], report),
+        bottom_end=_drop(highs[1], report),
         budget=None if budget is None else place(lows[0], budget)[1],
     )

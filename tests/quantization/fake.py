@@ -92,9 +92,10 @@ class FakeModel:
             raise ConversionError(f"'{broken[0]}' is impossible")
         error, size = 0.0, _FILE_BYTES
         for name, noise in zip(precisions, self.noise, strict=True):
-            bits = precisions[name].activations
-            error += {"int8": noise, "int16": noise / 16}.get(bits, 0.0)
-            size += {"int8": 10, "int16": 15}.get(bits, 40)
+            precision = precisions[name]
+            bits = precision.activations if precision.is_static else precision.weights
+            error += {"int4": noise, "int8": noise, "int16": noise / 16}.get(bits, 0.0)
+            size += {"int4": 5, "int8": 10, "int16": 15}.get(bits, 40)
         path.write_text(json.dumps({"error": error}).ljust(size))
         return QuantizedFile(precisions=precisions)
 

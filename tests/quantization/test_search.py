@@ -44,6 +44,7 @@ class Trial:
         *,
         seconds: float = 60.0,
         overrides: dict[str, Precision] | None = None,
+        precision: Precision = INT8,
     ) -> None:
         samples = reference(model)
         self.model = model
@@ -56,7 +57,7 @@ class Trial:
         )
         self.search = Search(
             prepared=Prepared(model=model, statistics=None),
-            precision=INT8,
+            precision=precision,
             observer=observe_min_max,
             bench=self.bench,
             deadline=time.monotonic() + seconds,
@@ -64,7 +65,7 @@ class Trial:
             overrides=overrides or {},
         )
         plan = make_plan(
-            INT8, overrides or {}, statistics=None, observer=observe_min_max, model=model
+            precision, overrides or {}, statistics=None, observer=observe_min_max, model=model
         )
         self.base = Candidate(
             name="int8",
@@ -94,6 +95,15 @@ def test_the_most_sensitive_come_first(tmp_path: Path) -> None:
     trial = Trial(model(3, 90, 1, 40, 7), tmp_path, 0.01)
     assert trial.ranking() == ["op1", "op3", "op4", "op0", "op2"]
     assert len(trial.model.made) == 6  # each alone, and the base
+
+
+def test_operators_whose_weights_alone_are_integers_are_ranked_as_well(tmp_path: Path) -> None:
+    weights = RECIPES["int4-weights"].precision
+    trial = Trial(model(3, 90, 1), tmp_path, 0.01, precision=weights)
+    assert trial.ranking() == ["op1", "op0", "op2"]
+    found = trial.best(FLOAT)
+    assert found is not None
+    assert kept(found) == {"op1"}
 
 
 def test_what_the_user_settled_and_what_only_changes_shapes_is_not_ranked(tmp_path: Path) -> None:
@@ -162,6 +172,14 @@ def test_changes_of_shape_go_with_what_stands_around_them() -> None:
     operators = model(1, 1, 1, 1, shapes=["op1", "op3"]).operators
     assert spread(operators, ["op0"]) == {"op0", "op1"}
     assert spread(operators, ["op2"]) == {"op2", "op3"}
+
+
+def test_candidates_in_which_an_operator_was_taken_back_can_be_told_apart(tmp_path: Path) -> None:
+    trial = Trial(model(20, 30, 1), tmp_path, 0.005)
+    assert trial.best(FLOAT) is not None
+    names = [one.name for one in trial.bench.made]
+    assert "int8, 1 operator in float32, 'op0' taken back" in names
+    assert len(set(names)) == len(names)
 
 
 def test_nan_is_the_worst_and_stops_nothing(tmp_path: Path) -> None:

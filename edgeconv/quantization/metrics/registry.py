@@ -84,8 +84,8 @@ def _call(name: str, function: Callable[..., object], evaluated: Evaluated) -> f
         raise InvalidInputError(
             f"metric '{name}' failed",
             why=f"{type(error).__name__}: {error}",
-            hint="it is called with a mapping from output name to array, and with what else the data"
-            f" holds: {', '.join(sorted(evaluated.extras)) or 'nothing'}",
+            hint="it is called with a mapping from output name to array, and those of its other parameters"
+            f" are filled that the data names: {', '.join(sorted(evaluated.extras)) or 'none'}",
         ) from error
     try:
         return float(figure)  # type: ignore[arg-type]  # told below where it is none
