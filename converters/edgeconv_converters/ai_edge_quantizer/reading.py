@@ -93,7 +93,7 @@ def _refuse_quantized(path: Path, tables: Tables) -> None:
         raise InvalidInputError(
             f"'{path}' is quantized already",
             why="it has " + ", ".join(f"{count} {what}" for what, count in sorted(found.items())),
-            hint="give the float32 file that it was made from",
+            hint="give the float32 file that it was made from; what was trained with integers is done",
         )
 
 

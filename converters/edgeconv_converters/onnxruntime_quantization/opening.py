@@ -125,7 +125,7 @@ def _refuse_quantized(path: Path, model: ModelProto) -> None:
         raise InvalidInputError(
             f"'{path.name}' is quantized already",
             why="it has operators of quantized models: " + ", ".join(sorted(found)),
-            hint="give the float model that it was made from",
+            hint="give the float model that it was made from; what was trained with integers is done",
         )
     if any(tensor.data_type in _HALVES for tensor in model.graph.initializer):
         raise InvalidInputError(
