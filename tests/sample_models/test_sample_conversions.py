@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from edgeconv.validation.verdict import Verdict
 from sample_models.cards import TEST_FILE, Card, folder_of, model_names, read_card
 from sample_models.evaluation import METRICS
 from sample_models.samples import Array, load_samples
+
+# Brings Triton, which crashes the process when it is loaded after TensorFlow: training does that.
+importlib.import_module("torch._dynamo")
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
