@@ -36,6 +36,7 @@ SPLITS: dict[str, Callable[[], Split]] = {
     "anomaly_autoencoder": lambda: load_machine_split(seed_of("anomaly_autoencoder")),
     "digits_mobilenet": lambda: load_digit_split(48, 3),
     "digits_mobilenetv3": lambda: load_digit_split(32, 1),
+    "digits_qat": lambda: load_digit_split(32, 1),
     "digits_resnet8": lambda: load_digit_split(32, 3),
     "digits_vit": lambda: load_digit_split(32, 1),
     "gesture_lstm": lambda: load_gesture_split(seed_of("gesture_lstm")),
