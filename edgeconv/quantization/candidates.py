@@ -158,13 +158,6 @@ def _outputs(session: Session, inputs: Mapping[str, Array]) -> Mapping[str, Arra
     return session.run(inputs).outputs
 
 
-def integer_share(file: QuantizedFile, model: FloatModel) -> float:
-    """Share of operators that compute in integers."""
-    names = [operator.name for operator in model.operators]
-    integers = [name for name in names if is_integer(file.precisions.get(name))]
-    return len(integers) / max(len(names), 1)
-
-
 def is_integer(precision: Precision | None) -> bool:
     """Whether an operator computes in integers."""
     return precision is not None and (precision.is_static or precision.is_dynamic)

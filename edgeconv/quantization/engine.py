@@ -95,9 +95,11 @@ class _Engine:
         self._request = request
         self._open = open_model
         model = open_model()
-        recipes = [find_recipe(request.recipe)] if request.recipe != AUTO else _usable(model)
-        for recipe in recipes:
-            check_recipe(model, recipe)
+        if request.recipe == AUTO:
+            recipes = _usable(model)
+        else:
+            recipes = [find_recipe(request.recipe)]
+            check_recipe(model, recipes[0])
         self._recipes = recipes
         operators = [with_source(one, request.sources) for one in model.operators]
         self._overrides = resolve(operators, request.overrides)
