@@ -73,7 +73,7 @@ def _is_castable(tables: Tables, graph: Graph, index: int) -> bool:
     return value is not None and is_half_worthy(value)
 
 
-def _cast(tables: Tables, graph: Graph, index: int, readers: list[Any], *, is_only: bool) -> Any:  # noqa: ANN401
+def _cast(tables: Tables, graph: Graph, index: int, readers: list[Any], *, is_only: bool) -> Any:  # noqa: ANN401 - untyped library
     """The operator that makes float32 of a constant, which its readers read from then on."""
     import copy
 

@@ -40,6 +40,7 @@ def quantize_tables(tables: Tables, recipe: PlannedRecipe, statistics: Statistic
     try:
         with disguise(tables), _sink(tables, recipe.sink):
             _transform(tables, recipe, statistics)
+    # The library has no errors of its own: these are what it raises for models that it cannot take.
     except (ValueError, RuntimeError, KeyError, IndexError, NotImplementedError) as error:
         raise ConversionError(
             "ai-edge-quantizer cannot quantize the model",

@@ -69,7 +69,7 @@ def _describe(tables: Tables, graph: Graph, operator: Any) -> Operator:  # noqa:
     )
 
 
-def _dependence(tables: Tables, graph: Graph, operator: Any, code: str) -> Dependence:  # noqa: ANN401
+def _dependence(tables: Tables, graph: Graph, operator: Any, code: str) -> Dependence:  # noqa: ANN401 - untyped library
     if code in _SHAPE:
         return Dependence.SHAPE
     if not _is_linear(operator):
@@ -82,12 +82,12 @@ def _dependence(tables: Tables, graph: Graph, operator: Any, code: str) -> Depen
     return Dependence.HOMOGENEOUS if keeps else Dependence.OTHER
 
 
-def _is_linear(operator: Any) -> bool:  # noqa: ANN401
+def _is_linear(operator: Any) -> bool:  # noqa: ANN401 - untyped library
     fused = getattr(operator.builtinOptions, "fusedActivationFunction", _Activation.NONE)
     return fused in _LINEAR
 
 
-def _spares_channels(tables: Tables, graph: Graph, operator: Any) -> bool:  # noqa: ANN401
+def _spares_channels(tables: Tables, graph: Graph, operator: Any) -> bool:  # noqa: ANN401 - untyped library
     """Whether a reduction leaves the last axis alone."""
     data, axes = (graph.tensors[index] for index in operator.inputs[:2])
     value = constant_of(tables, axes)
@@ -95,13 +95,13 @@ def _spares_channels(tables: Tables, graph: Graph, operator: Any) -> bool:  # no
     return value is not None and rank - 1 not in {int(axis) % rank for axis in value.reshape(-1)}
 
 
-def _pads_space(tables: Tables, graph: Graph, operator: Any) -> bool:  # noqa: ANN401
+def _pads_space(tables: Tables, graph: Graph, operator: Any) -> bool:  # noqa: ANN401 - untyped library
     """Whether no channels are added."""
     value = constant_of(tables, graph.tensors[operator.inputs[1]])
     return value is not None and not value[-1].any()
 
 
-def _weights(tables: Tables, graph: Graph, operator: Any, code: str) -> Weights | None:  # noqa: ANN401
+def _weights(tables: Tables, graph: Graph, operator: Any, code: str) -> Weights | None:  # noqa: ANN401 - untyped library
     layout = _layout(graph, operator, code)
     if layout is None:
         return None
@@ -121,7 +121,7 @@ def _weights(tables: Tables, graph: Graph, operator: Any, code: str) -> Weights 
     )
 
 
-def _layout(graph: Graph, operator: Any, code: str) -> _Layout | None:  # noqa: ANN401
+def _layout(graph: Graph, operator: Any, code: str) -> _Layout | None:  # noqa: ANN401 - untyped library
     if code != "BATCH_MATMUL":
         return _WEIGHTS.get(code)
     rank = len(graph.tensors[operator.inputs[1]].shape)
@@ -129,7 +129,7 @@ def _layout(graph: Graph, operator: Any, code: str) -> _Layout | None:  # noqa: 
     return (1, 2, *axes)
 
 
-def _bias(tables: Tables, graph: Graph, operator: Any, position: int) -> str:  # noqa: ANN401
+def _bias(tables: Tables, graph: Graph, operator: Any, position: int) -> str:  # noqa: ANN401 - untyped library
     index = operator.inputs[position] if position < len(operator.inputs) else -1
     if index < 0 or constant_of(tables, graph.tensors[index]) is None:
         return ""

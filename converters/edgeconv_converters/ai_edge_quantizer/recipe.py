@@ -118,7 +118,7 @@ def _config(precision: Precision, code: str = "") -> Config:
     )
 
 
-def _activations(precision: Precision) -> Any:  # noqa: ANN401
+def _activations(precision: Precision) -> Any:  # noqa: ANN401 - untyped library
     """Of 8 bits with a zero point, of 16 without: so the kernels are."""
     if not precision.is_static:
         return None

@@ -121,7 +121,7 @@ class _Store:
         tensor.quantization.zeroPoint = np.zeros(scales.size, np.int64)
         return index
 
-    def _add(self, like: Any, suffix: bytes, shape: tuple[int, ...]) -> int:  # noqa: ANN401
+    def _add(self, like: Any, suffix: bytes, shape: tuple[int, ...]) -> int:  # noqa: ANN401 - untyped library
         tensor = copy.copy(like)
         tensor.name, tensor.shape, tensor.buffer = like.name + suffix, list(shape), 0
         tensor.quantization = None

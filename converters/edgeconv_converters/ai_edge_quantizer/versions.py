@@ -70,12 +70,12 @@ def _kind(graph: Graph, operator: Any) -> str:  # noqa: ANN401 - untyped library
     return "channels" if is_wide and has_channels else "int8"
 
 
-def _count_scales(tensor: Any) -> int:  # noqa: ANN401
+def _count_scales(tensor: Any) -> int:  # noqa: ANN401 - untyped library
     scale = None if tensor.quantization is None else tensor.quantization.scale
     return 0 if scale is None else len(scale)
 
 
-def _raise_version(tables: Tables, operator: Any, version: int) -> None:  # noqa: ANN401
+def _raise_version(tables: Tables, operator: Any, version: int) -> None:  # noqa: ANN401 - untyped library
     code = tables.operatorCodes[operator.opcodeIndex]
     if code.version < version:
         operator.opcodeIndex = find_or_add_code(tables, code.builtinCode, version)

@@ -40,7 +40,7 @@ def quantize_dynamic(model: ModelProto, names: Collection[str]) -> ModelProto:
     try:
         quantizer = ONNXQuantizer(
             model,
-            True,  # noqa: FBT003 - per channel
+            True,  # noqa: FBT003 - per channel; the library takes it by position
             False,  # noqa: FBT003 - weights use all of their range
             QuantizationMode.IntegerOps,
             False,  # noqa: FBT003 - dynamic

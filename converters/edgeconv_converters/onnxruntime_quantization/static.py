@@ -107,7 +107,7 @@ class _PairQuantizer(QDQQuantizer):  # type: ignore[misc]
         by_name = {operator.name: operator for operator in work.operators}
         super().__init__(
             model,
-            True,  # noqa: FBT003 - per channel
+            True,  # noqa: FBT003 - per channel; the library takes it by position
             False,  # noqa: FBT003 - weights use all of their range
             QuantType.QInt8,
             QuantType.QUInt8,
