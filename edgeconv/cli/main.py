@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, str] = {
 
 _GROUPS: Mapping[str, str] = {
     "cache": "Show, prune or clear what earlier runs left.",
-    "report": "Read a report.json: a summary, the page, the schema.",
+    "report": "Read the report of a conversion or quantization: a summary, the page, the schema.",
 }
 _PROGRAM = "edgeconv"
 _BROKEN_PIPE_STATUS = 141

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from edgeconv.cli.options import AsJson, Quiet, Seed, Timeout, Verbose, read_path
-from edgeconv.cli.screen import Screen, as_table
+from edgeconv.cli.screen import Screen
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeconv.quantizing import Quantization
-    from edgeconv.report.quantization import QuantizationReport, QuantizedCandidateReport
 
 __all__ = ["quantize"]
 
@@ -230,55 +229,15 @@ def read_drop(text: str) -> float:
 
 
 def _tell(done: Quantization, screen: Screen) -> None:
+    from edgeconv.cli.quantization_summary import summarize_quantization
+
     report = done.report
     screen.show(
-        cast("dict[str, object]", report.model_dump(mode="json", by_alias=True)), _summarize(report)
+        cast("dict[str, object]", report.model_dump(mode="json", by_alias=True)),
+        summarize_quantization(report),
     )
     for text in report.warnings:
         screen.note(f"warning: {text}")
     if done.artifact is not None:
         screen.note(f"artifact: {done.artifact.path}")
     screen.note(f"report: {done.page}")
-
-
-def _summarize(report: QuantizationReport) -> str:
-    from edgeconv.report.figures import format_latency, format_size
-
-    judged = report.evaluation
-    header = ["", "size", "latency", *([judged.metric, "lost"] if judged else []), "SNR"]
-    float_cells = [
-        "float32",
-        format_size(report.float_model.size_bytes),
-        format_latency(report.float_model.latency_seconds)
-        if report.float_model.latency_seconds
-        else "-",
-        *([f"{judged.before:.4f}", "-"] if judged else []),
-        "-",
-    ]
-    shown = [one for one in report.candidates if one.is_chosen or one.score is not None]
-    rows = [float_cells, *(_cells(one, has_score=judged is not None) for one in shown)]
-    kept = len(report.operators_kept)
-    share = f"{100 * report.integer_share:.0f} % of the operators compute in integers"
-    tail = f"{share}; {kept} kept otherwise, see the report" if kept else share
-    return (
-        as_table(tuple(header), [tuple(row) for row in rows], right=tuple(range(1, len(header))))
-        + f"\n{tail}"
-    )
-
-
-def _cells(one: QuantizedCandidateReport, *, has_score: bool) -> list[str]:
-    from edgeconv.report.figures import format_latency, format_size
-
-    scores = []
-    if has_score:
-        scores = [
-            "-" if one.score is None else f"{one.score:.4f}",
-            "-" if one.drop is None else f"{one.drop:+.4f}",
-        ]
-    return [
-        f"{one.name}{' (chosen)' if one.is_chosen else ''}",
-        format_size(one.size_bytes),
-        format_latency(one.latency_seconds) if one.latency_seconds else "-",
-        *scores,
-        "-" if one.snr_db is None else f"{one.snr_db:.1f} dB",
-    ]

@@ -1,4 +1,4 @@
-"""`edgeconv report`: reads the report of an earlier run."""
+"""`edgeconv report`: reads the report of an earlier run, a conversion or a quantization."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edgeconv.cli.options import AsJson, Quiet, Verbose, read_path
 from edgeconv.cli.screen import Screen
 from edgeconv.errors import UsageError
 from edgeconv.report.document import (
-    PAGE_NAME,
     check_page,
+    read_as,
     read_report,
     report_schema,
     to_text,
@@ -22,6 +22,7 @@ from edgeconv.report.document import (
 from edgeconv.report.quantization_files import quantization_schema
 
 if TYPE_CHECKING:
+    from edgeconv.report.finding import FoundReport
     from edgeconv.report.model import Report
 
 __all__ = ["html", "schema", "show"]
@@ -33,7 +34,7 @@ ReportFile = Annotated[
     typer.Argument(
         parser=read_path,
         metavar="REPORT",
-        help="A report.json, or the folder that holds it.",
+        help="A report, the folder that holds it, or a quantized artifact that has one beside it.",
         show_default=False,
     ),
 ]
@@ -59,15 +60,35 @@ PageFile = Annotated[
 def show(
     report: ReportFile, *, as_json: AsJson = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
-    """Print what a report says."""
+    """Print what the report of a conversion or of a quantization says."""
+    from edgeconv.report.finding import find_report
+
+    found = find_report(report)
+    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
+    read = _read_quantization if found.is_quantization else _read_conversion
+    screen.show_json_text(*read(found.path))
+    for other in found.others:
+        screen.note(f"also there: {other}")
+
+
+def _read_conversion(path: Path) -> tuple[str, str]:
+    """The report of a conversion as JSON, and as people read it."""
     from edgeconv.cli.summary import list_problems, summarize
     from edgeconv.report.reading import all_warnings
 
-    found = read_report(report)
+    found = read_report(path)
     warnings = "\n".join(f"warning: {text}" for text in all_warnings(found))
     parts = (_title(found), summarize(found), warnings, list_problems(found))
-    screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
-    screen.show_json_text(to_text(found), "\n\n".join(filter(None, parts)))
+    return to_text(found), "\n\n".join(filter(None, parts))
+
+
+def _read_quantization(path: Path) -> tuple[str, str]:
+    """The report of a quantization as JSON, and as people read it."""
+    from edgeconv.cli.quantization_summary import describe_quantization
+    from edgeconv.report.quantization import QuantizationReport, quantization_text
+
+    found = read_as(QuantizationReport, path)
+    return quantization_text(found), describe_quantization(found)
 
 
 def html(
@@ -79,15 +100,25 @@ def html(
     verbose: Verbose = False,
 ) -> None:
     """Draw the page of a report again."""
-    from edgeconv.report.page import render_page
+    from edgeconv.report.finding import find_report
 
-    folder = report if report.is_dir() else report.parent
-    path = output or folder / PAGE_NAME
-    page = render_page(read_report(report))
+    found = find_report(report)
+    path = output or found.page
+    page = _draw(found)
     check_page(path)
     write_text(path, page)
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     screen.show({"path": str(path)}, str(path))
+
+
+def _draw(found: FoundReport) -> str:
+    if not found.is_quantization:
+        from edgeconv.report.page import render_page
+
+        return render_page(read_report(found.path))
+    from edgeconv.report.quantization import QuantizationReport, render_quantization_page
+
+    return render_quantization_page(read_as(QuantizationReport, found.path))
 
 
 def schema(

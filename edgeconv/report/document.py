@@ -7,12 +7,16 @@ import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edgeconv.errors import InvalidInputError, OutputError, counted
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from edgeconv.report.model import Report
+
+_Kind = TypeVar("_Kind", bound="BaseModel")
 
 __all__ = [
     "PAGE_NAME",
@@ -21,6 +25,7 @@ __all__ = [
     "check_page",
     "foreign_reports",
     "may_replace",
+    "read_as",
     "read_report",
     "report_schema",
     "to_text",
@@ -58,31 +63,39 @@ def read_report(path: Path) -> Report:
     Raises:
         InvalidInputError: There is none, or it is damaged or of another kind or version.
     """
-    from pydantic import ValidationError
-
     from edgeconv.report.model import Report
 
-    path = path / REPORT_NAME if path.is_dir() else path
+    return read_as(Report, path / REPORT_NAME if path.is_dir() else path)
+
+
+def read_as(kind: type[_Kind], path: Path) -> _Kind:
+    """Read a file as a report of one kind.
+
+    Raises:
+        InvalidInputError: There is none, or it is damaged or of another kind or version.
+    """
+    from pydantic import ValidationError
+
     if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_REPORT_BYTES):
         raise InvalidInputError(
             f"'{path}' cannot be read",
             why=f"it is no regular file of at most {_MAX_REPORT_BYTES // 2**20} MiB",
-            hint="give a report.json, or the folder that was given with -o",
+            hint="give a report, or the folder that was given with -o",
         )
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InvalidInputError(
             f"'{path}' cannot be read",
             why=error.strerror or str(error),
-            hint="give a report.json, or the folder that was given with -o",
+            hint="give a report, or the folder that was given with -o",
         ) from error
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         raise InvalidInputError(
             f"'{path}' is no report of this version of edgeconv",
             why=f"what does not fit in it: {counted(len(problems), 'field')}",
-            hint="run the conversion again",
+            hint="make it again, with the command that made it",
             details=[_describe(item["loc"], item["msg"]) for item in problems[:_SHOWN_PROBLEMS]],
         ) from error
 

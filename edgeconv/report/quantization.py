@@ -33,6 +33,7 @@ __all__ = [
     "QUANTIZATION_SCHEMA_ID",
     "QuantizationReport",
     "build_quantization_report",
+    "quantization_text",
     "render_quantization_page",
     "write_quantization_report",
 ]
@@ -209,6 +210,11 @@ def build_quantization_report(
     return QuantizationReport.model_validate(strict(data))
 
 
+def quantization_text(report: QuantizationReport) -> str:
+    """The report as JSON text."""
+    return report.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
 def write_quantization_report(report: QuantizationReport, folder: Path, file_name: str) -> Path:
     """Write the report and the page, and for what was delivered the recipe that makes it again.
 
@@ -218,8 +224,7 @@ def write_quantization_report(report: QuantizationReport, folder: Path, file_nam
     Raises:
         OutputError: They cannot be written.
     """
-    text = report.model_dump_json(by_alias=True, indent=2) + "\n"
-    write_text(folder / f"{file_name}{REPORT_SUFFIX}", text)
+    write_text(folder / f"{file_name}{REPORT_SUFFIX}", quantization_text(report))
     if report.artifact is not None:
         recipe = json.dumps({"schema": RECIPE_ID, **report.reproduce}, indent=2) + "\n"
         write_text(folder / f"{file_name}{RECIPE_SUFFIX}", recipe)
