@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgeconv.errors import ValidationError as ValidationError
     from edgeconv.model import ConversionResult as ConversionResult
     from edgeconv.model import Model as Model
+    from edgeconv.quantized_artifact import QuantizedArtifact as QuantizedArtifact
     from edgeconv.signature import Dim as Dim
     from edgeconv.signature import DType as DType
     from edgeconv.signature import Signature as Signature
@@ -50,6 +51,7 @@ _HOMES = {
     "Model": "edgeconv.model",
     "NoRouteError": "edgeconv.errors",
     "OutputError": "edgeconv.errors",
+    "QuantizedArtifact": "edgeconv.quantized_artifact",
     "Signature": "edgeconv.signature",
     "StepError": "edgeconv.errors",
     "TensorSpec": "edgeconv.signature",
@@ -79,6 +81,7 @@ __all__ = [
     "Model",
     "NoRouteError",
     "OutputError",
+    "QuantizedArtifact",
     "Signature",
     "StepError",
     "TensorSpec",

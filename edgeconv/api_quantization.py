@@ -14,6 +14,7 @@ from edgeconv.errors import ValidationError
 from edgeconv.model import Model
 from edgeconv.quantization.request import STEPS
 from edgeconv.quantization_options import QuantizationChoices, make_options
+from edgeconv.quantized_artifact import QuantizedArtifact
 from edgeconv.quantizing import run_quantization
 
 __all__ = ["quantize"]
@@ -40,7 +41,7 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
     name: str | None = None,
     search_seconds: float = 170.0,
     seed: int = 0,
-) -> Artifact:
+) -> QuantizedArtifact:
     """Quantize an artifact; it is verified, and measured against the float one, before it appears in `out`.
 
     Args:
@@ -68,7 +69,8 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
         seed: Of the selection of samples.
 
     Returns:
-        The quantized artifact; its figures are in `<file>.report.json` beside it.
+        The quantized artifact with its `metrics` and the float one's, `reference_metrics`, both by name; its `snr_db`, `size_bytes` and
+        `float_size_bytes`; a `summary()` in one line; and the paths of its `report` and its `page`, which have everything.
 
     Raises:
         ValidationError: Nothing within the budget was found, or the result computes NaN or nothing like the float model; the best is
@@ -84,9 +86,12 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
         >>> model = ec.capture(torch.nn.Linear(8, 4), (torch.randn(1, 8),))
         >>> lite = ec.convert(model, to="tflite", out=tempfile.mkdtemp())["tflite"]
         >>> batches = [{"input": numpy.random.default_rng(n).normal(size=(8, 8)).astype("float32")} for n in range(8)]
-        >>> small = ec.quantize(lite, recipe="int8", calibration=batches)
-        >>> small.precision, small.path.name
-        ('int8', 'model.int8.tflite')
+        >>> held_out = {"input": numpy.random.default_rng(8).normal(size=(20, 8)).astype("float32")}
+        >>> small = ec.quantize(lite, recipe="int8", calibration=batches, data=held_out, metric="cosine")
+        >>> small.precision, small.path.name, small.report.name
+        ('int8', 'model.int8.tflite', 'model.int8.tflite.report.json')
+        >>> small.metrics["cosine"] > 0.99, small.reference_metrics["cosine"]
+        (True, 1.0)
     """
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
     if reference is not None:

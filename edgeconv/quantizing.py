@@ -22,7 +22,8 @@ from edgeconv.plugin.quantizers import QuantizerRegistry, missing_modules_of
 from edgeconv.plugin.registry import missing_dependency
 from edgeconv.quantization.request import AUTO, QuantizationRequest
 from edgeconv.quantization_options import QuantizationOptions
-from edgeconv.report.quantization_files import check_reports, forget_reports
+from edgeconv.quantized_artifact import QuantizedArtifact
+from edgeconv.report.quantization_files import REPORT_SUFFIX, check_reports, forget_reports
 from edgeconv.settings import Settings, load_settings
 from edgeconv.store.files import remove
 
@@ -47,7 +48,7 @@ class Quantization:
         error: Why nothing was delivered.
     """
 
-    artifact: Artifact | None
+    artifact: QuantizedArtifact | None
     report: QuantizationReport
     page: Path
     error: ValidationError | None = None
@@ -251,13 +252,32 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         raise
     if path is None:
         return Quantization(artifact=None, report=report, page=page, error=error)
-    artifact = replace(
-        Artifact.read(path),
-        name=made.name,
-        precision=report.recipe,
-        parents=(report.source_sha256,),
-    )
+    artifact = _measured(Artifact.read(path), report, page)
     return Quantization(artifact=artifact, report=report, page=page)
+
+
+def _measured(artifact: Artifact, report: QuantizationReport, page: Path) -> QuantizedArtifact:
+    """What was delivered, with the figures of its report."""
+    judged = report.evaluation
+    figures = [(judged.metric, judged.before, judged.after)] if judged else []
+    return QuantizedArtifact(
+        name=report.name,
+        format=artifact.format,
+        path=artifact.path,
+        digest=artifact.digest,
+        signature=artifact.signature,
+        precision=report.recipe,
+        metadata=artifact.metadata,
+        parents=(report.source_sha256,),
+        metrics={name: after for name, _, after in figures if after is not None},
+        reference_metrics={name: before for name, before, _ in figures},
+        drop=judged.drop if judged else None,
+        snr_db=report.snr_db,
+        float_size_bytes=report.float_model.size_bytes,
+        report=artifact.path.with_name(f"{artifact.path.name}{REPORT_SUFFIX}"),
+        page=page,
+        warnings=tuple(report.warnings),
+    )
 
 
 def _reject(made: _Made, output: OutputFolder, error: ValidationError) -> Path:

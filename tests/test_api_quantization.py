@@ -81,6 +81,19 @@ def test_what_comes_back(shelf: Shelf, tmp_path: Path) -> None:
     assert list(got) == ["logits", "scores"]
     judged = cast("dict[str, object]", report_of(small)["evaluation"])
     assert (judged["metric"], judged["samples"], judged["before"]) == ("top1", 120, 1.0)
+    assert isinstance(small, ec.QuantizedArtifact)
+    assert small.reference_metrics == {"top1": 1.0}
+    right = np.mean(got["logits"].argmax(1) == np.load(shelf.test)["label"])
+    assert small.metrics == {"top1": pytest.approx(right)}
+    assert small.drop == pytest.approx(1.0 - right)
+    assert (small.size_bytes, small.float_size_bytes) == (
+        small.path.stat().st_size,
+        shelf.onnx.stat().st_size,
+    )
+    assert small.report == tmp_path / "tiny.int8.onnx.report.json"
+    assert small.page == tmp_path / "tiny.int8.onnx.report.html"
+    assert small.snr_db == report_of(small)["snr_db"]
+    assert f"top1 {right:.4f} (float 1.0000)" in small.summary()
 
 
 def test_beside_the_artifact_unless_told_otherwise(shelf: Shelf, tmp_path: Path) -> None:
@@ -89,6 +102,8 @@ def test_beside_the_artifact_unless_told_otherwise(shelf: Shelf, tmp_path: Path)
     small = ec.quantize(path, recipe="int8-dynamic")
     assert small.path == tmp_path / "network.int8-dynamic.tflite"
     assert small.path.stat().st_size < path.stat().st_size * 1.3
+    assert (small.metrics, small.reference_metrics, small.drop) == ({}, {}, None)
+    assert small.summary().startswith("int8-dynamic: ")
 
 
 def test_a_saved_recipe_and_overrides(shelf: Shelf, tmp_path: Path) -> None:
