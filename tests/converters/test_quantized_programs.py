@@ -40,6 +40,7 @@ from edgeconv.validation.reference import read_reference
 from edgeconv_converters.edge_graph_onnx.worker import write_graph_as_onnx
 from edgeconv_converters.edge_graph_tflite.worker import write_graph_as_tflite
 from edgeconv_converters.torch_export.core import Captured, CaptureSettings, capture_module
+from edgeconv_converters.torch_export.prepare import count_parameters
 from sample_models.cards import TEST_FILE, folder_of
 from sample_models.samples import load_samples
 
@@ -198,6 +199,17 @@ def test_another_scale_is_noticed(kind: str, tmp_path: Path) -> None:
     for found in (_read_tflite(tmp_path / "net.tflite"), _read_onnx(tmp_path / "net.onnx")):
         with pytest.raises(AssertionError):
             _assert_same(found, wanted)
+
+
+def test_integers_that_are_weights_are_counted_as_such(program: ExportedProgram) -> None:
+    module = program.module()
+    biases = sum(tensor.numel() for tensor in module.parameters())
+    weights = sum(stored.size for stored in _read_trained(program).weights.values())
+    assert weights > 20_000
+    assert count_parameters(module) == biases + weights
+    assert (
+        count_parameters(nn.BatchNorm1d(3)) == 6
+    )  # statistics, and how many batches they are of, are no weights
 
 
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])

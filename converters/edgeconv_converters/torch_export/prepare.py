@@ -15,6 +15,7 @@ from edgeconv.errors import InvalidInputError
 __all__ = ["check_weights", "count_parameters", "digest_weights", "keep_buffers", "ready_module"]
 
 _MAX_NAMED = 20
+_WEIGHT_INTEGERS = frozenset((torch.int8, torch.uint8))
 
 
 def ready_module(module: nn.Module, *, is_owned: bool) -> nn.Module:
@@ -119,8 +120,12 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers the module's parameters hold; shared ones count once."""
-    return sum(parameter.numel() for parameter in module.parameters())
+    """How many numbers the module's weights hold; shared ones count once.
+
+    Weights that were made 8-bit integers, as those of quantization-aware training are, can be no parameters: they are buffers.
+    """
+    integers = (buffer for buffer in module.buffers() if buffer.dtype in _WEIGHT_INTEGERS)
+    return sum(tensor.numel() for tensor in (*module.parameters(), *integers))
 
 
 def digest_weights(module: nn.Module) -> str:
