@@ -288,7 +288,7 @@ def validate(
 ) -> Verdict:
     """Compare an artifact with its model on this machine.
 
-    A quantized artifact is judged on real inputs alone, those of `samples` and `data`.
+    A quantized artifact is judged on real inputs alone, the first 16 of `samples` and of `data`; a float one on these and on others.
 
     Args:
         artifact: From `convert` or `quantize`, or the path of a file or SavedModel folder. What is not said of the inputs of a factory is

@@ -23,6 +23,7 @@ from edgeconv.cli.options import (
 from edgeconv.cli.quantize import Data, MetricName, Preprocess, read_drop
 from edgeconv.cli.screen import Screen, as_table
 from edgeconv.errors import ValidationError, counted
+from edgeconv.formats.record import FLOAT
 from edgeconv.report.figures import format_error, format_floor
 from edgeconv.validation.verdict import NO_SAMPLES, OutputMetrics, Verdict
 
@@ -81,7 +82,7 @@ def validate(  # noqa: PLR0913 - one parameter for each option
     """Check that an artifact computes what its model computes.
 
     It passes when its error stays near the distance of the model in float32 and in float64; a quantized artifact by what is
-    left of the signal, on real samples. With --data a metric of both is measured.
+    left of the signal, on real samples. With --data a metric of both is measured, on all of it; outputs are compared on the first 16 samples.
     What --input does not say of a factory's inputs is read from the artifact.
     """
     from edgeconv.cli.failure import tell_error
@@ -142,16 +143,19 @@ def _failure(verdict: Verdict, artifact: str, reference: str) -> ValidationError
 def _tell(verdict: Verdict) -> str:
     rows = [_cells(output) for output in verdict.outputs] if verdict.samples else []
     blocks = [as_table(_HEADER, rows, right=(1, 2, 3, 4, 5, 6))] if rows else []
-    if verdict.problems:
-        blocks.append("\n".join(f"problem: {text}" for text in verdict.problems))
+    told = [f"note: {text}" for text in verdict.notes]
+    told += [f"problem: {text}" for text in verdict.problems]
+    blocks += ["\n".join(told)] if told else []
     if not verdict.samples:
         return "\n\n".join([*blocks, f"failed: nothing was compared with {verdict.reference}"])
     blocks += [
-        f"{name} {figure:.4f} (model {verdict.reference_metrics[name]:.4f})"
+        f"{name} {figure:.4f} (model {verdict.reference_metrics[name]:.4f}),"
+        f" on {counted(verdict.metric_samples, 'sample')}"
         for name, figure in verdict.metrics.items()
     ]
     state = "passed" if verdict.passed else "failed"
-    blocks.append(f"{state}: {counted(verdict.samples, 'sample')} against {verdict.reference}")
+    compared = counted(verdict.samples, "input" if verdict.precision == FLOAT else "real input")
+    blocks.append(f"{state}: outputs for {compared}, against {verdict.reference}")
     return "\n\n".join(blocks)
 
 

@@ -13,12 +13,12 @@ from edgeconv.errors import InvalidInputError, UsageError
 from edgeconv.execute.capture import Capture, send_live
 from edgeconv.execute.records import Step
 from edgeconv.execute.request import ConversionRequest
-from edgeconv.execute.runner import Lane
+from edgeconv.execute.runner import Lane, Reply
 from edgeconv.execute.steps import Steps
 from edgeconv.execute.verification import Verifier
 from edgeconv.execute.work import Done, Material, Work
 from edgeconv.formats import Format, load_handler
-from edgeconv.plugin.job import Json
+from edgeconv.plugin.job import Job, Json
 
 __all__ = ["CONFIG", "Accuracy", "answer", "check_budget", "with_metric"]
 
@@ -27,6 +27,7 @@ CONFIG = Path("edgeconv.toml")
 
 _ANSWER = "edgeconv.quantization.answers:answer"
 _VERIFY = "edgeconv.quantization.accuracy:verify_with_metric"
+_PROGRAM = "torch-export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +159,34 @@ def answer(
         options=options,
         signature=captured.signature,
     )
-    send = None if captured.live is None else send_live(captured.live, steps)
-    return steps.do(work, send, on_miss=on_miss)
+    return steps.do(work, _send_to(captured, request, steps), on_miss=on_miss)
+
+
+def _send_to(
+    captured: Capture, request: ConversionRequest, steps: Steps
+) -> Callable[[Work, Job], Reply] | None:
+    """How the work reaches the model: where it is in memory, or from the program's file, so that it is not captured again.
+
+    A program that cannot be read or run without the user's own code is captured again all the same.
+    """
+    if captured.live is None:
+        return None
+    to_module = send_live(captured.live, steps)
+    program = captured.program
+    # In another layout than the module's own, data is turned on its way to the module alone.
+    if captured.live.is_there or not captured.is_saved or request.capture_options.get("layout"):
+        return to_module
+
+    def send(work: Work, job: Job) -> Reply:
+        read = replace(
+            job,
+            inputs={**job.inputs, "source": cast("Material", program).path},
+            options={**job.options, "format": _PROGRAM},
+        )
+        reply = steps.send(work, read)
+        return reply if reply.error is None else to_module(work, job)
+
+    return send
 
 
 def with_metric(verification: Work, accuracy: Accuracy, answers: Done, steps: Steps) -> Work:

@@ -66,6 +66,7 @@ class _Figures:
     metric: Metric
     artifact: float
     model: float
+    samples: int
 
     def complaint(self, max_drop: float | None) -> str:
         """Why the artifact is not good enough; empty if it is."""
@@ -88,6 +89,7 @@ def _with_metric(job: Job, verdict: Verdict) -> Verdict:
         verdict,
         metrics={name: figures.artifact} if math.isfinite(figures.artifact) else {},
         reference_metrics={name: figures.model},
+        metric_samples=figures.samples,
         problems=(*verdict.problems, *([complaint] if complaint else [])),
         passed=verdict.passed and not complaint,
     )
@@ -111,7 +113,12 @@ def _measure(job: Job) -> _Figures:
             f"metric '{metric.name}' of the model is {figure}",
             hint="check the labels, the metric and the model's outputs",
         )
-    return _Figures(metric=metric, artifact=judged.measure(metric, ran.reference), model=figure)
+    return _Figures(
+        metric=metric,
+        artifact=judged.measure(metric, ran.reference),
+        model=figure,
+        samples=len(everything),
+    )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 from edgeconv.errors import InvalidInputError
-from edgeconv.signature import Signature
+from edgeconv.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from edgeconv.formats.handler import Array
@@ -106,12 +106,27 @@ class Reference:
             yield dict(sizes), tuple(cases)
 
     def joined(self, more: Reference) -> Reference:
-        """The same with the cases of another bundle of the same model."""
+        """The same with the cases of another bundle of the same model, whose own noise was not measured.
+
+        Where its outputs are larger, what float32 rounds off is taken to be larger by as much.
+        """
+        floors = {
+            spec.name: self.noise_floor[spec.name] * self._growth(more, spec)
+            for spec in self.signature.outputs
+        }
         ranges = {
             name: (min(low, more.ranges[name][0]), max(high, more.ranges[name][1]))
             for name, (low, high) in self.ranges.items()
         }
-        return replace(self, cases=(*self.cases, *more.cases), ranges=ranges)
+        cases = (*self.cases, *more.cases)
+        return replace(self, cases=cases, ranges=ranges, noise_floor=floors)
+
+    def _growth(self, more: Reference, spec: TensorSpec) -> float:
+        """By how much the outputs of another bundle are larger; of integers the floor is a share, which does not grow."""
+        if not (spec.dtype.is_floating or spec.dtype.is_complex):
+            return 1.0
+        before, now = (max(map(abs, one.ranges[spec.name])) for one in (self, more))
+        return max(1.0, now / before) if before else 1.0
 
     def write(self, folder: Path) -> None:
         """Write `reference.json`; the cases' own files are already in `folder` (see `write_case`)."""

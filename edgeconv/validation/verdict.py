@@ -63,7 +63,7 @@ class Verdict:
         candidate: Digest of the artifact.
         format: Its format id.
         device: Where it ran.
-        samples: How many samples were compared; of a quantized artifact only real ones count.
+        samples: How many inputs the outputs were compared on; of a quantized artifact only real ones count.
         sizes: The sizes of the dynamic dims it was run at, one mapping per group of samples.
         outputs: Metrics per output.
         problems: What is wrong with the names, order, dtypes, dims, or with running it at all.
@@ -72,6 +72,8 @@ class Verdict:
         precision: `float32`, or the recipe that the artifact was quantized with.
         metrics: What was measured on labelled data, by name of the metric.
         reference_metrics: The same of the model.
+        metric_samples: How many samples the metrics were measured on; 0 where there are none.
+        notes: What the user should know of how it was judged.
     """
 
     reference: str
@@ -87,6 +89,8 @@ class Verdict:
     precision: str = "float32"
     metrics: Mapping[str, float] = field(default_factory=dict)
     reference_metrics: Mapping[str, float] = field(default_factory=dict)
+    metric_samples: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def worst(self) -> OutputMetrics | None:
@@ -116,6 +120,7 @@ class Verdict:
             "sizes": [dict(size) for size in self.sizes],
             "outputs": [cast("Json", asdict(output)) for output in self.outputs],
             "problems": list(self.problems),
+            "notes": list(self.notes),
             "metrics": dict(self.metrics),
             "reference_metrics": dict(self.reference_metrics),
         }
@@ -127,9 +132,11 @@ class Verdict:
         outputs = cast("list[dict[str, object]]", fields.pop("outputs"))
         sizes = cast("list[dict[str, int]]", fields.pop("sizes"))
         problems = cast("list[str]", fields.pop("problems"))
+        notes = cast("list[str]", fields.pop("notes", []))
         return Verdict(
             outputs=tuple(OutputMetrics(**output) for output in outputs),  # type: ignore[arg-type]
             sizes=tuple(sizes),
             problems=tuple(problems),
+            notes=tuple(notes),
             **fields,  # type: ignore[arg-type]
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +13,7 @@ from edgeconv.errors import EdgeconvError, MissingDependencyError, UnsafeInputEr
 from edgeconv.formats import load_handler
 from edgeconv.formats.handler import DescribesExecution, Session
 from edgeconv.formats.record import FLOAT, read_precision
+from edgeconv.formats.stored_precision import find_stored_precision
 from edgeconv.plugin.job import Job, JobResult, Json
 from edgeconv.signature import Signature, TensorSpec
 from edgeconv.validation.compare import OutputComparison
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_signatures", "verify", "verify_artifact"]
 
+_UNTOLD = "the file does not say how it was quantized; what is in it comes nearest to '{}', and it is judged by that"
+
 
 def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> dict[str, Json]:  # noqa: ARG001 - the worker's interface
     """Verify `inputs["artifact"]` against the bundle `inputs["reference"]`.
 
     Args:
         request: The JSON of a `Job`; the option `format` names the artifact's format, and `precision` its precision if it is
-            known: else what the artifact says of itself. `inputs["answers"]`, if it is there, is a bundle of more real samples,
-            for quantized artifacts.
+            known: else what the artifact says of itself, or what is found in it. `inputs["answers"]`, if it is there, is a bundle
+            of more real samples.
         context: Of the worker; not used.
 
     Returns:
@@ -48,13 +51,16 @@ def verify(request: dict[str, Json], context: MutableMapping[str, object]) -> di
     job = Job.from_json(request)
     artifact, reference = job.inputs["artifact"], read_reference(job.inputs["reference"])
     format_id, execution = str(job.options["format"]), dict[str, object]()
-    precision = job.options.get("precision")
-    if precision is None:
-        precision = read_precision(load_handler(format_id).read_metadata(artifact))
-    if precision != FLOAT and "answers" in job.inputs:
+    told, notes = job.options.get("precision"), tuple[str, ...]()
+    precision = str(told or read_precision(load_handler(format_id).read_metadata(artifact)))
+    # Of a model that rounds its activations itself, its noise floor says how far integers may be off.
+    if told is None and precision == FLOAT and reference.noise_source != "rounding":
+        precision = find_stored_precision(format_id, artifact)
+        notes = () if precision == FLOAT else (_UNTOLD.format(precision),)
+    if "answers" in job.inputs:
         reference = reference.joined(read_reference(job.inputs["answers"]))
-    verdict = verify_artifact(artifact, format_id, reference, execution, precision=str(precision))
-    details = {"verdict": cast("Json", verdict.to_json())}
+    verdict = verify_artifact(artifact, format_id, reference, execution, precision=precision)
+    details = {"verdict": cast("Json", replace(verdict, notes=notes).to_json())}
     if execution:
         details["execution"] = cast("Json", execution)
     return JobResult(output=artifact, details=details).to_json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 
 from edgeconv.cli.main import run
@@ -98,3 +99,23 @@ def test_an_artifact_of_another_model_is_compared_with_the_models_own_example(
     said = edgeconv(*words)
     assert said.status == 6
     assert said.data["problems"]
+
+
+def test_a_model_whose_capture_is_kept_is_not_captured_again_for_its_answers(
+    edgeconv: CommandLine, made: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    image = random.normal(size=(20, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", image=image, steps=random.integers(0, 9, size=(20, 5)))
+    words = ("validate", made / "nchw/net.onnx", "--reference", f"{made}/net.py:build")
+    data = ("--data", tmp_path / "data.npz", "--metric", "mse")
+    assert edgeconv(*words).status == 0
+    said = edgeconv(*words, *data)
+    assert said.status == 0, said.err
+    assert [line for line in said.err.splitlines() if "capture" in line] == [
+        "ok      capture (torch-export)  cached"
+    ]
+    assert "on 20 samples" in said.out
+    answers = [edgeconv(*words, *data, *more, "--json").data for more in ((), ("--no-cache",))]
+    assert answers[0]["reference_metrics"] == answers[1]["reference_metrics"]
+    assert answers[0]["metrics"] == pytest.approx(cast("dict[str, float]", answers[1]["metrics"]))

@@ -10,6 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact
+from edgeconv.formats import load_handler
+from edgeconv.formats.affine import IO_ENTRY
+from edgeconv.formats.stored_precision import find_stored_precision
 from tests.cli.conftest import CommandLine, Said
 from tests.cli.quantizable import Shelf
 
@@ -52,13 +55,14 @@ def test_an_integer_file_against_its_float_model(
     image, label = (np.load(shelf.test)[key] for key in ("image", "label"))
     assert 0.9 < mine["top1"] < 1.0
     assert mine["top1"] == pytest.approx(_top1(quantized, image, label))
+    assert said.data["metric_samples"] == 120
     table = edgeconv(*words)
-    assert f"top1 {mine['top1']:.4f} (model 1.0000)" in table.out
+    assert f"top1 {mine['top1']:.4f} (model 1.0000), on 120 samples" in table.out
+    assert "passed: outputs for 16 real inputs, against" in table.out
 
 
 def _top1(path: Path, image: NDArray[np.float32], label: NDArray[np.int64]) -> float:
     """Of the integer file, run by hand."""
-    from edgeconv.formats import load_handler
     from edgeconv.validation.integers import read_affines
 
     artifact = Artifact.read(path)
@@ -127,6 +131,87 @@ def test_a_float_file_has_metrics_too(edgeconv: CommandLine, shelf: Shelf, tmp_p
     said = edgeconv("validate", shelf.tflite, *words)
     assert said.status == 0, said.err
     assert figures(said) == ({"top1": 0.5}, {"top1": 0.5})
+
+
+def test_a_float_file_is_judged_on_the_data_too(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    """One that cuts off what only real inputs reach."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(shelf.onnx)
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[list(last.output).index("logits")] = "whole"
+    for value in (100.0, -100.0):
+        bound = onnx.numpy_helper.from_array(np.float32(value), f"bound{value}")
+        model.graph.initializer.append(bound)
+    clip = ["whole", "bound-100.0", "bound100.0"]
+    model.graph.node.append(onnx.helper.make_node("Clip", clip, ["logits"]))
+    for node in model.graph.node:
+        if "logits" in node.input and node.op_type != "Clip":
+            node.input[list(node.input).index("logits")] = "whole"
+    nodes = sorted(model.graph.node, key=lambda node: "whole" in node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "cut.onnx")
+    image = np.load(shelf.test)["image"]
+    np.savez(tmp_path / "bright.npz", image=image * 1000)
+
+    words = ("validate", tmp_path / "cut.onnx", "--reference", shelf.tflite, "--json")
+    without = edgeconv(*words)
+    assert without.status == 0, without.err
+    usual = edgeconv(*words, "--data", shelf.test)
+    assert usual.status == 0, usual.err
+    counts = [cast("int", said.data["samples"]) for said in (without, usual)]
+    assert counts[1] == counts[0] + 16
+    bright = edgeconv(*words, "--data", tmp_path / "bright.npz", "--metric", "agreement")
+    assert bright.status == 6
+    assert "'logits' is off by" in bright.err
+
+
+RECIPES = ("fp16", "int8", "int8-dynamic", "int8-weights", "int16x8", "int4-weights")
+
+
+@both
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_a_file_was_quantized_with_is_found_in_it(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, format_id: str, recipe: str
+) -> None:
+    source = shelf.artifact(format_id)
+    assert find_stored_precision(format_id, source) == "float32"
+    words = ("--recipe", recipe, "--observer", "min-max", "--calibration", shelf.calibration, "-q")
+    assert edgeconv("quantize", source, *words, "-o", tmp_path).status == 0
+    found = find_stored_precision(format_id, tmp_path / f"network.{recipe}.{format_id}")
+    assert found == recipe
+
+
+def _forget_precision(path: Path, format_id: str) -> None:
+    """Make a file one of another tool, which has no metadata of edgeconv's."""
+    if format_id == "tflite":
+        handler = load_handler(format_id)
+        handler.stamp(path, handler.read_signature(path), {})
+        return
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(path)
+    kept = [entry for entry in model.metadata_props if entry.key == IO_ENTRY]
+    assert len(kept) < len(model.metadata_props)
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, path)
+
+
+@both
+def test_a_file_of_another_tool_is_judged_by_what_is_in_it(
+    edgeconv: CommandLine, shelf: Shelf, quantized: Path, format_id: str
+) -> None:
+    _forget_precision(quantized, format_id)
+    assert Artifact.read(quantized).precision == "float32"
+    words = ("validate", quantized, "--reference", shelf.tflite, "--data", shelf.test)
+    said = edgeconv(*words, "--json")
+    assert said.status == 0, said.err
+    assert said.data["precision"] == "int8"
+    (note,) = cast("list[str]", said.data["notes"])
+    assert "does not say how it was quantized" in note
+    assert f"note: {note}" in edgeconv(*words).out
 
 
 _OWN_METRIC = """
