@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -253,3 +254,20 @@ def test_images_are_read_as_the_table_says(tmp_path: Path) -> None:
         verdict = ec.validate(path, reference=model, data=tmp_path / "images", config=config)
         assert verdict.passed, verdict.summary()
         assert verdict.metrics == verdict.reference_metrics == {"top1": wanted}
+        assert verdict.notes == ()
+
+    config.write_text(f"[preprocess]\n{table.format(1 / 255)}")
+    quantized = partial(ec.quantize, path, data=tmp_path / "images", config=config)
+    before = quantized(recipe="fp16", out=tmp_path / "out")
+    (
+        tmp_path / "images" / "a"
+    ).mkdir()  # the others move on by one, and nothing of that is remembered
+    verdict = ec.validate(
+        path, reference=model, data=tmp_path / "images", config=config, metric="mse"
+    )
+    after = quantized(recipe="fp16", out=tmp_path / "out", metric="agreement")
+    assert not any("of a class" in text for text in before.warnings)
+    assert any("1 folder of a class has no images: 'a'" in text for text in after.warnings)
+    assert any("1 folder of a class has no images: 'a'" in text for text in verdict.notes)
+    with pytest.raises(ec.InvalidInputError, match="labels are out of range"):
+        ec.validate(path, reference=model, data=tmp_path / "images", config=config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -214,10 +215,18 @@ def with_metric(verification: Work, accuracy: Accuracy, answers: Done, steps: St
 
 
 def _data(accuracy: Accuracy, steps: Steps) -> Material:
+    from edgeconv.quantization.images import class_folders
+
     path = accuracy.data
     try:
-        return Material(path=path, digest=steps.digest(path, is_ours=False))
+        digest = steps.digest(path, is_ours=False)
+        classes = class_folders(path) if path.is_dir() else ()
     except OSError as error:
         raise InvalidInputError(
             f"'{path}' cannot be read", why=error.strerror or str(error), hint="check the path"
         ) from error
+    if not classes:
+        return Material(path=path, digest=digest)
+    # A digest is of files alone, and an empty folder changes what the labels are.
+    named = "\0".join([digest, *(item.name for item in classes)])
+    return Material(path=path, digest=hashlib.sha256(named.encode()).hexdigest())

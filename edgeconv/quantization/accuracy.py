@@ -67,6 +67,7 @@ class _Figures:
     artifact: float
     model: float
     samples: int
+    notes: tuple[str, ...]
 
     def complaint(self, max_drop: float | None) -> str:
         """Why the artifact is not good enough; empty if it is."""
@@ -90,6 +91,7 @@ def _with_metric(job: Job, verdict: Verdict) -> Verdict:
         metrics={name: figures.artifact} if math.isfinite(figures.artifact) else {},
         reference_metrics={name: figures.model},
         metric_samples=figures.samples,
+        notes=(*verdict.notes, *figures.notes),
         problems=(*verdict.problems, *([complaint] if complaint else [])),
         passed=verdict.passed and not complaint,
     )
@@ -118,6 +120,7 @@ def _measure(job: Job) -> _Figures:
         artifact=judged.measure(metric, ran.reference),
         model=figure,
         samples=len(everything),
+        notes=dataset.notes,
     )
 
 

@@ -60,13 +60,19 @@ class Dataset:
         parts: The parts, one after another.
         signature: Of the model that takes the samples.
         what: Names the data in messages.
+        notes: What the user should know of it.
 
     Raises:
         InvalidInputError: There is no sample, or an input has no array.
     """
 
     def __init__(
-        self, parts: Sequence[Mapping[str, _Column]], signature: Signature, what: str
+        self,
+        parts: Sequence[Mapping[str, _Column]],
+        signature: Signature,
+        what: str,
+        *,
+        notes: tuple[str, ...] = (),
     ) -> None:
         self._parts = parts
         self._signature = signature
@@ -78,6 +84,7 @@ class Dataset:
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
         self._extra_names = frozenset.intersection(*extras)
         self.what = what
+        self.notes = tuple(f"{what}: {text}" for text in notes)
         if not self.count:
             raise InvalidInputError(
                 f"{what} holds no samples",
@@ -169,7 +176,8 @@ def open_dataset(
         raise InvalidInputError(f"{what} '{path}' does not exist", hint="check the path")
     name = f"{what} '{path}'"
     if path.is_dir() and is_image_folder(path):
-        return Dataset([open_images(path, signature, preprocess)], signature, name)
+        images = open_images(path, signature, preprocess)
+        return Dataset([images.columns], signature, name, notes=images.notes)
     archives = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not archives:
         return Dataset([open_arrays(path)], signature, name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from edgeconv.errors import InvalidInputError, MissingDependencyError, UsageError
+from edgeconv.errors import InvalidInputError, MissingDependencyError, UsageError, counted
 from edgeconv.quantization.preprocess import EXAMPLE, Preprocess
 from edgeconv.signature import Signature, TensorSpec
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[np.generic]
 
-__all__ = ["ImageColumn", "is_image_folder", "open_images"]
+__all__ = ["ImageColumn", "Images", "class_folders", "is_image_folder", "open_images"]
 
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 _LABEL = "label"
@@ -26,15 +27,35 @@ _LABEL = "label"
 
 def is_image_folder(path: Path) -> bool:
     """Whether a folder holds images, or folders of images."""
-    return next(_images(path), None) is not None
+    return _has_images(path)
 
 
-def open_images(
-    path: Path, signature: Signature, preprocess: Preprocess | None
-) -> Mapping[str, Array | ImageColumn]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The images of a folder.
+
+    Attributes:
+        columns: Inputs by name, and labels where there are classes.
+        notes: What the user should know.
+    """
+
+    columns: Mapping[str, Array | ImageColumn]
+    notes: tuple[str, ...] = ()
+
+
+def class_folders(path: Path) -> tuple[Path, ...]:
+    """One folder per class, in the order in which classes are numbered; none where no folder holds images.
+
+    A folder without images is a class as well, so that it does not change the numbers of others; a hidden one is none.
+    """
+    folders = sorted(
+        item for item in path.iterdir() if item.is_dir() and not item.name.startswith(".")
+    )
+    return tuple(folders) if any(_has_images(item) for item in folders) else ()
+
+
+def open_images(path: Path, signature: Signature, preprocess: Preprocess | None) -> Images:
     """The images of a folder as the model's only input; with one folder per class also their labels.
-
-    Classes are numbered in the order of the folders' names.
 
     Raises:
         UsageError: It is not said how images become inputs, or the model's input is no image.
@@ -47,14 +68,34 @@ def open_images(
             hint=f"say it in edgeconv.toml:\n{EXAMPLE}",
         )
     spec = _find_input(signature, preprocess)
-    classes = sorted(item for item in path.iterdir() if item.is_dir() and any(_images(item)))
+    classes = class_folders(path)
     if not classes:
-        return {spec.name: ImageColumn(sorted(_images(path)), spec, preprocess)}
+        return Images(columns={spec.name: ImageColumn(sorted(_images(path)), spec, preprocess)})
     listed = [
         (file, number) for number, item in enumerate(classes) for file in sorted(_images(item))
     ]
     files, labels = zip(*listed, strict=True)
-    return {spec.name: ImageColumn(files, spec, preprocess), _LABEL: np.array(labels)}
+    return Images(
+        columns={spec.name: ImageColumn(files, spec, preprocess), _LABEL: np.array(labels)},
+        notes=(*_empty_classes(classes), *_other_count(classes, signature)),
+    )
+
+
+def _empty_classes(classes: Sequence[Path]) -> Iterator[str]:
+    empty = [f"'{item.name}'" for item in classes if not _has_images(item)]
+    if empty:
+        has = "has" if len(empty) == 1 else "have"
+        yield f"{counted(len(empty), 'folder')} of a class {has} no images: {', '.join(empty)}"
+
+
+def _other_count(classes: Sequence[Path], signature: Signature) -> Iterator[str]:
+    """Where a class has no folder, all behind it have other numbers than the model gives them."""
+    scores = [spec.shape[-1] for spec in signature.outputs if len(spec.shape) == 2]
+    if scores and all(isinstance(size, int) and 1 < size != len(classes) for size in scores):
+        yield (
+            f"the folders are of {len(classes)} classes, and the model tells {scores[0]} apart: they are numbered in the order of"
+            " their names, and a class without images needs an empty folder"
+        )
 
 
 class ImageColumn:
@@ -88,6 +129,10 @@ class ImageColumn:
             pixels = np.clip(np.rint(pixels), ends.min, ends.max)
         turned = pixels.transpose(2, 0, 1) if self._is_channels_first else pixels
         return np.ascontiguousarray(turned[None]).astype(self._spec.dtype.value)
+
+
+def _has_images(path: Path) -> bool:
+    return next(_images(path), None) is not None
 
 
 def _images(path: Path) -> Iterator[Path]:

@@ -71,7 +71,7 @@ def open_material(
     preprocess = read_preprocess(request.preprocess, declared)
     evaluated = _open(request.data, request, signature, preprocess, "the evaluation data")
     calibration = _open(request.calibration, request, signature, preprocess, "the calibration data")
-    warnings: list[str] = []
+    warnings = [] if evaluated is None else [*evaluated.notes]
     if calibration is None and needs_calibration:
         calibration = _random(request, signature)
         warnings.append("calibrated on noise: the accuracy on real inputs may be anything")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeconv.errors import EdgeconvError, InvalidInputError, UsageError
+from edgeconv.quantization.dataset import Dataset
 from edgeconv.quantization.preprocess import EXAMPLE, Preprocess, read_preprocess
 from edgeconv.signature import DType
 from tests.quantization.conftest import Opener, image_signature
@@ -113,15 +114,43 @@ def test_integer_inputs_take_pixels_and_never_wrap(tmp_path: Path, opened: Opene
     assert batch.inputs["image"].min() == 255
 
 
+def _labels(dataset: Dataset) -> list[int]:
+    return [int(batch.extras["label"][0]) for batch in dataset.read(range(dataset.count))]
+
+
 def test_folders_are_classes(tmp_path: Path, opened: Opener) -> None:
-    for name, count in (("cat", 2), ("bee", 1), ("dog", 1)):
+    for name, count in (("cat", 2), ("bee", 1)):
         for number in range(count):
             save(PIXELS, tmp_path / "d" / name / f"{number}.PNG")
-    (tmp_path / "d" / "notes").mkdir()
-    (tmp_path / "d" / "notes" / "readme.txt").write_text("no image")
+    save(PIXELS, tmp_path / "d" / ".thumbnails" / "0.png")
     dataset = opened(tmp_path / "d", image_signature(1, 4, 4, 3), PLAIN)
-    labels = [int(batch.extras["label"][0]) for batch in dataset.read(range(dataset.count))]
-    assert labels == [0, 1, 1, 2]
+    assert _labels(dataset) == [0, 1, 1]
+    assert dataset.notes == ()
+
+
+def test_a_class_without_images_keeps_its_number(tmp_path: Path, opened: Opener) -> None:
+    save(PIXELS, tmp_path / "d" / "cat" / "0.png")
+    (tmp_path / "d" / "bee").mkdir()
+    (tmp_path / "d" / "bee" / "readme.txt").write_text("no image")
+    dataset = opened(tmp_path / "d", image_signature(1, 4, 4, 3), PLAIN)
+    assert _labels(dataset) == [1]
+    assert dataset.notes == (
+        "the data '{}': 1 folder of a class has no images: 'bee'".format(tmp_path / "d"),
+    )
+
+
+def test_fewer_folders_than_classes_of_the_model_are_noticed(
+    tmp_path: Path, opened: Opener
+) -> None:
+    save(PIXELS, tmp_path / "d" / "cat" / "0.png")
+    (note,) = opened(tmp_path / "d", image_signature(1, 4, 4, 3), PLAIN).notes
+    assert "of 1 classes, and the model tells 2 apart" in note
+
+
+def test_folders_beside_images_are_no_classes(tmp_path: Path, opened: Opener) -> None:
+    save(PIXELS, tmp_path / "d" / "0.png")
+    (tmp_path / "d" / "bee").mkdir()
+    assert opened(tmp_path / "d", image_signature(1, 4, 4, 3), PLAIN).extra_names == frozenset()
 
 
 def test_without_a_declaration_nothing_is_guessed(tmp_path: Path, opened: Opener) -> None:
