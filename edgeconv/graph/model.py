@@ -37,8 +37,12 @@ class Source:
     module: str = ""
     line: str = ""
 
+    def parts(self) -> tuple[str, ...]:
+        """What is known of it, the node first."""
+        return tuple(part for part in (self.node, self.module, self.line) if part)
+
     def __str__(self) -> str:
-        return " ".join(part for part in (self.node, self.module, self.line) if part)
+        return " ".join(self.parts())
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -219,11 +223,15 @@ class Graph:
                     yield from value.subgraphs()
 
     def sources(self) -> dict[str, str]:
-        """Where operators came from in the user's program, by what their names begin with, up to the first slash."""
+        """Where operators came from in the user's program, by what their names begin with, up to the first slash.
+
+        Node, module and line, as far as they are known, with commas between them.
+        """
         found: dict[str, str] = {}
         for node in self.nodes:
             if node.source is not None:
-                found |= {t.name.partition("/")[0]: str(node.source) for t in node.outputs}
+                where = ", ".join(node.source.parts())
+                found |= {t.name.partition("/")[0]: where for t in node.outputs}
         return found
 
     def replace(self, old: Tensor, new: Tensor) -> None:

@@ -89,6 +89,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "precisions": dict(Counter(layer.precision for layer in layers)),
         "operators_kept": _kept(layers),
         "outputs": compare_outputs(reference, outputs),
+        "compared_samples": len(material.fidelity.indices) if material.fidelity else 0,
         "layers": [layer.to_json() for layer in layers],
         "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
         "candidates": _candidates(result, candidate),

@@ -41,6 +41,8 @@ __all__ = [
 QUANTIZATION_SCHEMA_ID: Final = "edgeconv.quantization/1"
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_MOST_CANDIDATES = 12
+"""Of more the page shows the best ones, and unfolds the rest."""
 
 
 class _Model(BaseModel):
@@ -91,7 +93,7 @@ class KeptReport(_Model):
 
 
 class QuantizedOutputReport(_Model):
-    """How an output differs from the float model's, on calibration samples."""
+    """How an output differs from the float model's, on `compared_samples` of the data."""
 
     name: str
     snr_db: float
@@ -168,6 +170,9 @@ class QuantizationReport(_Model):
     precisions: dict[str, int] = Field(description="How many operators compute in what.")
     operators_kept: list[KeptReport]
     outputs: list[QuantizedOutputReport]
+    compared_samples: int = Field(
+        default=0, description="Samples that the outputs were compared on; 0 if it is not known."
+    )
     layers: list[LayerReport]
     ranking: list[SensitivityReport] = Field(description="Most sensitive first.")
     candidates: list[QuantizedCandidateReport]
@@ -264,7 +269,13 @@ class Picture:
 
 def render_quantization_page(report: QuantizationReport) -> str:
     """The page of a report, as HTML text: it needs no network and no script."""
-    return _template().render(report=report, pictures=_pictures(report), shell=shlex.join)
+    return _template().render(
+        report=report,
+        pictures=_pictures(report),
+        best=[one for one in report.candidates if one.is_chosen or one.is_pareto],
+        most_shown=_MOST_CANDIDATES,
+        shell=shlex.join,
+    )
 
 
 @cache

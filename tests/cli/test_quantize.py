@@ -54,6 +54,7 @@ def test_the_default(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, format
     validator = Draft202012Validator(json.loads(QUANTIZATION_SCHEMA_PATH.read_text()))
     assert [error.message for error in validator.iter_errors(report)] == []
     assert cast("float", report["integer_share"]) > 0.7
+    assert report["compared_samples"] == 48
     image = np.load(shelf.test)["image"]
     wanted, got = (Artifact.read(p).run({"image": image})["scores"] for p in (source, out / file))
     assert np.mean(wanted.argmax(1) == got.argmax(1)) > 0.93

@@ -47,6 +47,10 @@ def test_text_shows_operators_shapes_and_lines() -> None:
     assert "dim N: 1.., example 1" in text
 
 
+def test_where_operators_came_from_is_told_in_parts() -> None:
+    assert set(small_graph().sources().values()) == {"conv, layers.0, model.py:7 in forward"}
+
+
 def test_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "small.edge.safetensors"
     write_graph(small_graph(), path, {"author": "someone"})
