@@ -41,6 +41,7 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
     name: str | None = None,
     search_seconds: float = 170.0,
     seed: int = 0,
+    use_cache: bool = True,
 ) -> QuantizedArtifact:
     """Quantize an artifact; it is verified, and measured against the float one, before it appears in `out`.
 
@@ -67,6 +68,7 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
         name: Names the files; the artifact's own name unless given.
         search_seconds: How long is searched within the budget at most.
         seed: Of the selection of samples.
+        use_cache: Whether the result of the same quantization before is used, and this one's kept; with a metric of your own never.
 
     Returns:
         The quantized artifact with its `metrics` and the float one's, `reference_metrics`, both by name; its `snr_db`, `size_bytes` and
@@ -126,7 +128,9 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
             seed=seed,
         )
         folder_out = path.parent if out is None else Path(out)
-        done = run_quantization(make_options(path, folder_out, choices, name=name), Silent())
+        done = run_quantization(
+            make_options(path, folder_out, choices, name=name, use_cache=use_cache), Silent()
+        )
     if done.artifact is None:
         raise done.error or ValidationError(f"'{path}' was not quantized")
     return done.artifact

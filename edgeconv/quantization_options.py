@@ -33,6 +33,7 @@ class QuantizationOptions:
         name: Names the files; the artifact's own name unless given.
         timeout_seconds: None for no limit.
         command: The command line, for the report.
+        use_cache: Whether the result of an earlier run is used, and this one's kept.
     """
 
     artifact: Path
@@ -41,6 +42,7 @@ class QuantizationOptions:
     name: str | None = None
     timeout_seconds: float | None = None
     command: tuple[str, ...] = ()
+    use_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ def make_options(
     name: str | None = None,
     timeout_seconds: float | None = None,
     command: tuple[str, ...] = (),
+    use_cache: bool = True,
 ) -> QuantizationOptions:
     """Options for `run_quantization`.
 
@@ -111,6 +114,7 @@ def make_options(
         name=name,
         timeout_seconds=timeout_seconds,
         command=command,
+        use_cache=use_cache,
     )
 
 

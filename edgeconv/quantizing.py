@@ -21,10 +21,12 @@ from edgeconv.plugin.quantizer import QuantizerSpec
 from edgeconv.plugin.quantizers import QuantizerRegistry, missing_modules_of
 from edgeconv.plugin.registry import missing_dependency
 from edgeconv.quantization.request import AUTO, QuantizationRequest
+from edgeconv.quantization_cache import KeptQuantization, find_key
 from edgeconv.quantization_options import QuantizationOptions
 from edgeconv.quantized_artifact import QuantizedArtifact
 from edgeconv.report.quantization_files import REPORT_SUFFIX, check_reports, forget_reports
 from edgeconv.settings import Settings, load_settings
+from edgeconv.store import Store
 from edgeconv.store.files import remove
 
 if TYPE_CHECKING:
@@ -83,14 +85,13 @@ def run_quantization(
     try:
         with Workspace(settings.scratch_dir) as workspace:
             request = _complete(options, known, spec, workspace.folder("quantize"))
-            reply = _work(request, spec, listener, settings, options.timeout_seconds)
+            worked = _work(request, spec, listener, settings, options)
             made = _Made(
                 path=request.output,
                 name=_name(options, known),
-                facts=reply.unwrap(),
+                worked=worked,
                 spec=spec,
                 seconds=time.monotonic() - started,
-                peak_memory_bytes=reply.peak_memory_bytes,
             )
             return _deliver(options, made, output)
     finally:
@@ -166,13 +167,22 @@ def _quantizer_for(format_id: str, recipe: str, settings: Settings) -> Quantizer
     return spec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Worked:
+    """What the worker told, now or in an earlier run."""
+
+    facts: Mapping[str, Json]
+    is_cached: bool = False
+    peak_memory_bytes: int = 0
+
+
 def _work(
     request: QuantizationRequest,
     spec: QuantizerSpec,
     listener: Listener,
     settings: Settings,
-    timeout_seconds: float | None,
-) -> Reply:
+    options: QuantizationOptions,
+) -> _Worked:
     step = Step(
         id=f"quantize/{request.recipe}",
         kind="convert",
@@ -180,7 +190,39 @@ def _work(
         source=request.format,
         target=request.recipe,
     )
-    listener.step_started(step)
+    store = Store(settings.store_dir)
+    try:
+        key = find_key(request, spec, store, _ENTRY) if options.use_cache else ""
+        kept = KeptQuantization(store, key)
+        listener.step_started(step)
+        facts = kept.recall(request.output)
+        if facts is not None:
+            record = StepRecord(step=step, started_seconds=0.0, seconds=0.0, is_cache_hit=True)
+            listener.step_ended(record, None)
+            return _Worked(facts=facts, is_cached=True)
+        reply = _run(request, spec, settings, options.timeout_seconds)
+        record = StepRecord(
+            step=step,
+            started_seconds=0.0,
+            seconds=reply.seconds,
+            peak_memory_bytes=reply.peak_memory_bytes,
+            error=reply.error,
+            log=reply.log or None,
+        )
+        listener.step_ended(record, None)
+        facts = reply.unwrap()
+        kept.keep(facts, request.output, f"{options.artifact.name}: {step.id}")
+    finally:
+        store.close()
+    return _Worked(facts=facts, peak_memory_bytes=reply.peak_memory_bytes)
+
+
+def _run(
+    request: QuantizationRequest,
+    spec: QuantizerSpec,
+    settings: Settings,
+    timeout_seconds: float | None,
+) -> Reply:
     task = Task(
         title=f"'{spec.id}'",
         entry=_ENTRY,
@@ -189,17 +231,7 @@ def _work(
         memory_limit_bytes=settings.memory_limit_bytes,
     )
     with WorkerPool(settings.worker_environment, scratch=settings.scratch_dir) as pool:
-        reply = pool.run(Lane(name=_LANE), task)
-    record = StepRecord(
-        step=step,
-        started_seconds=0.0,
-        seconds=reply.seconds,
-        peak_memory_bytes=reply.peak_memory_bytes,
-        error=reply.error,
-        log=reply.log or None,
-    )
-    listener.step_ended(record, None)
-    return reply
+        return pool.run(Lane(name=_LANE), task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +240,13 @@ class _Made:
 
     path: Path
     name: str
-    facts: Mapping[str, Json]
+    worked: _Worked
     spec: QuantizerSpec
     seconds: float
-    peak_memory_bytes: int
+
+    @property
+    def facts(self) -> Mapping[str, Json]:
+        return self.worked.facts
 
     @property
     def file_name(self) -> str:
@@ -239,7 +274,8 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         quantizer=made.spec.id,
         command=options.command,
         seconds=made.seconds,
-        peak_memory_bytes=made.peak_memory_bytes,
+        peak_memory_bytes=made.worked.peak_memory_bytes,
+        is_cached=made.worked.is_cached,
         error=error,
     )
     try:

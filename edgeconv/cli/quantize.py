@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from edgeconv.cli.options import AsJson, Quiet, Seed, Timeout, Verbose, read_path
+from edgeconv.cli.options import AsJson, NoCache, Quiet, Seed, Timeout, Verbose, read_path
 from edgeconv.cli.screen import Screen
 from edgeconv.errors import UsageError
 
@@ -162,6 +162,7 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
     search_seconds: SearchSeconds = 170.0,
     name: Name = None,
     timeout: Timeout = None,
+    no_cache: NoCache = False,
     seed: Seed = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -199,6 +200,7 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
         name=name,
         timeout_seconds=timeout,
         command=("edgeconv", *sys.argv[1:]),
+        use_cache=not no_cache,
     )
     screen = Screen(is_json=as_json, is_quiet=quiet, is_verbose=verbose)
     with watch(screen) as listener:

@@ -21,7 +21,7 @@ from edgeconv.execute.work import Done, Material, Work
 from edgeconv.formats import Format, load_handler
 from edgeconv.plugin.job import Job, Json
 
-__all__ = ["CONFIG", "Accuracy", "answer", "check_budget", "with_metric"]
+__all__ = ["CONFIG", "Accuracy", "answer", "check_budget", "digest_data", "with_metric"]
 
 CONFIG = Path("edgeconv.toml")
 """Says how images become inputs, unless another file is named."""
@@ -215,18 +215,31 @@ def with_metric(verification: Work, accuracy: Accuracy, answers: Done, steps: St
 
 
 def _data(accuracy: Accuracy, steps: Steps) -> Material:
-    from edgeconv.quantization.images import class_folders
-
     path = accuracy.data
     try:
-        digest = steps.digest(path, is_ours=False)
-        classes = class_folders(path) if path.is_dir() else ()
+        digest = digest_data(path, lambda item: steps.digest(item, is_ours=False))
     except OSError as error:
         raise InvalidInputError(
             f"'{path}' cannot be read", why=error.strerror or str(error), hint="check the path"
         ) from error
+    return Material(path=path, digest=digest)
+
+
+def digest_data(path: Path, digest: Callable[[Path], str]) -> str:
+    """A digest of data: of its files, and of the names of classes, since an empty folder changes what labels are.
+
+    Args:
+        path: The data.
+        digest: Of the files at a path.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    from edgeconv.quantization.images import class_folders
+
+    files = digest(path)
+    classes = class_folders(path) if path.is_dir() else ()
     if not classes:
-        return Material(path=path, digest=digest)
-    # A digest is of files alone, and an empty folder changes what the labels are.
-    named = "\0".join([digest, *(item.name for item in classes)])
-    return Material(path=path, digest=hashlib.sha256(named.encode()).hexdigest())
+        return files
+    named = "\0".join([files, *(item.name for item in classes)])
+    return hashlib.sha256(named.encode()).hexdigest()

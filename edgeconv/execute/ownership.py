@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import mmap
 from pathlib import Path
+from typing import Any
 
 from edgeconv.artifact import digest_path
 
 __all__ = ["is_our_rejection", "is_our_reproduction", "is_ours"]
 
 _REPORT = "report.json"
+_QUANTIZATION = "edgeconv.quantization/"
 # Every artifact holds a record that names this, as plain bytes in each format.
 _MARK = b'"edgeconv_version"'
 _RECORD = Path("assets.extra") / "edgeconv.json"
@@ -58,12 +60,18 @@ def _carries_record(path: Path) -> bool:
 
 
 def _is_reported(path: Path) -> bool:
-    report = path.with_name(_REPORT)
-    if not report.is_file():
-        return False
+    """Whether the report of a conversion lists a file as it is, or that of a quantization, which is named after the file."""
+    run, own = _read(path.with_name(_REPORT)), _read(path.with_name(f"{path.name}.{_REPORT}"))
     try:
-        listed = json.loads(report.read_text(encoding="utf-8"))["artifacts"]
-        digests = {item["path"]: item["sha256"] for item in listed}
+        digests = [item["sha256"] for item in run.get("artifacts", ()) if item["path"] == path.name]
     except (KeyError, TypeError):  # somebody else's
-        return False
-    return path.name in digests and digests[path.name] == digest_path(path)
+        digests = []
+    if str(own.get("schema")).startswith(_QUANTIZATION) and own.get("artifact") == path.name:
+        digests.append(own.get("sha256"))
+    return bool(digests) and digest_path(path) in digests
+
+
+def _read(report: Path) -> dict[str, Any]:
+    """A report as it lies there; empty if there is none."""
+    found = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None
+    return found if isinstance(found, dict) else {}

@@ -182,6 +182,10 @@ class QuantizationReport(_Model):
     warnings: list[str]
     seconds: float
     peak_memory_bytes: int
+    is_cached: bool = Field(
+        default=False,
+        description="Whether an earlier run did the work: its figures are these, and its file is this one.",
+    )
 
 
 def build_quantization_report(
@@ -194,6 +198,7 @@ def build_quantization_report(
     command: Iterable[str],
     seconds: float,
     peak_memory_bytes: int,
+    is_cached: bool,
     error: EdgeconvError | None,
 ) -> QuantizationReport:
     """The report of a quantization, from what its worker tells."""
@@ -211,6 +216,7 @@ def build_quantization_report(
         "error": None if error is None else error.to_json(),
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes,
+        "is_cached": is_cached,
     }
     return QuantizationReport.model_validate(strict(data))
 
