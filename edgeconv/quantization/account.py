@@ -88,8 +88,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "integer_share": _integer_share(file, layers),
         "precisions": dict(Counter(layer.precision for layer in layers)),
         "operators_kept": _kept(layers),
-        "outputs": compare_outputs(reference, outputs),
-        "compared_samples": len(material.fidelity.indices) if material.fidelity else 0,
+        **_compare(reference, outputs, material.fidelity),
         "layers": [layer.to_json() for layer in layers],
         "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
         "candidates": _candidates(result, candidate),
@@ -161,6 +160,16 @@ def _run(
         ):  # what the runtime lets nobody look into was told with the layers
             outputs |= fidelity.run(run)
     return fidelity.reference, outputs
+
+
+def _compare(
+    reference: Mapping[str, Array], outputs: Mapping[str, Array], fidelity: Evaluation | None
+) -> dict[str, object]:
+    """The outputs beside the float model's, and on how many samples."""
+    return {
+        "outputs": compare_outputs(reference, outputs),
+        "compared_samples": len(fidelity.indices) if fidelity else 0,
+    }
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:
