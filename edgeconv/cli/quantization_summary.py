@@ -9,6 +9,7 @@ from edgeconv.report.quantization import QuantizationReport, QuantizedCandidateR
 __all__ = ["describe_quantization", "summarize_quantization"]
 
 _SHOWN_KEPT = 10
+_SHOWN_CANDIDATES = 12
 
 
 def summarize_quantization(report: QuantizationReport) -> str:
@@ -30,9 +31,13 @@ def _table(report: QuantizationReport) -> str:
         *([f"{judged.before:.4f}", "-"] if judged else []),
         "-",
     ]
-    shown = [one for one in report.candidates if one.is_chosen or one.score is not None]
+    measured = [one for one in report.candidates if one.is_chosen or one.score is not None]
+    is_long = len(measured) > _SHOWN_CANDIDATES
+    shown = [one for one in measured if one.is_chosen or one.is_pareto] if is_long else measured
     rows = [float_cells, *(_cells(one, has_score=judged is not None) for one in shown)]
     table = as_table(header, rows, right=tuple(range(1, len(header))))
+    if is_long:
+        table += f"\n{len(measured) - len(shown)} more were measured, which are no better in size or accuracy"
     return f"{table}\n{100 * report.integer_share:.0f} % of the operators compute in integers"
 
 

@@ -20,6 +20,7 @@ from edgeconv.execute.verification import Verifier
 from edgeconv.execute.work import Done, Material, Work
 from edgeconv.formats import Format, load_handler
 from edgeconv.plugin.job import Job, Json
+from edgeconv.signature import Layout
 
 __all__ = ["CONFIG", "Accuracy", "answer", "check_budget", "digest_data", "with_metric"]
 
@@ -160,12 +161,10 @@ def answer(
         options=options,
         signature=captured.signature,
     )
-    return steps.do(work, _send_to(captured, request, steps), on_miss=on_miss)
+    return steps.do(work, _send_to(captured, steps), on_miss=on_miss)
 
 
-def _send_to(
-    captured: Capture, request: ConversionRequest, steps: Steps
-) -> Callable[[Work, Job], Reply] | None:
+def _send_to(captured: Capture, steps: Steps) -> Callable[[Work, Job], Reply] | None:
     """How the work reaches the model: where it is in memory, or from the program's file, so that it is not captured again.
 
     A program that cannot be read or run without the user's own code is captured again all the same.
@@ -174,8 +173,9 @@ def _send_to(
         return None
     to_module = send_live(captured.live, steps)
     program = captured.program
-    # In another layout than the module's own, data is turned on its way to the module alone.
-    if captured.live.is_there or not captured.is_saved or request.capture_options.get("layout"):
+    # The program may take images in another layout than the module does, and data has them as the module takes them.
+    may_be_turned = any(spec.layout == Layout.NHWC for spec in captured.signature.inputs)
+    if captured.live.is_there or not captured.is_saved or may_be_turned:
         return to_module
 
     def send(work: Work, job: Job) -> Reply:

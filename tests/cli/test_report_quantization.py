@@ -67,6 +67,20 @@ def test_operators_in_another_precision_are_named(edgeconv: CommandLine, folder:
     assert "and 4 more" in said.out
 
 
+def test_of_many_candidates_the_best_are_shown(edgeconv: CommandLine, folder: Path) -> None:
+    path = folder / f"{FILE}.report.json"
+    report = json.loads(path.read_text())
+    chosen = next(one for one in report["candidates"] if one["is_chosen"])
+    other = {**chosen, "is_chosen": False, "is_pareto": False}
+    for count, is_cut in ((11, False), (12, True)):
+        report["candidates"] = [chosen, *({**other, "name": f"try {n}"} for n in range(count))]
+        path.write_text(json.dumps(report))
+        said = edgeconv("report", "show", path)
+        assert ("try 5" not in said.out) is is_cut
+        assert (f"{count} more were measured" in said.out) is is_cut
+        assert "(chosen)" in said.out
+
+
 def test_what_was_not_delivered_says_why(
     edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from edgeconv.artifact import Artifact
 from edgeconv.cli.main import run
 from tests.cli.conftest import CommandLine
 
@@ -119,3 +120,32 @@ def test_a_model_whose_capture_is_kept_is_not_captured_again_for_its_answers(
     answers = [edgeconv(*words, *data, *more, "--json").data for more in ((), ("--no-cache",))]
     assert answers[0]["reference_metrics"] == answers[1]["reference_metrics"]
     assert answers[0]["metrics"] == pytest.approx(cast("dict[str, float]", answers[1]["metrics"]))
+
+
+_OWN = """
+def of(outputs, wanted):
+    return -float(abs(next(iter(outputs.values())).mean((1, 2, 3)) - wanted).max())
+"""
+
+
+def test_data_is_in_the_modules_own_layout_wherever_the_model_answers(
+    edgeconv: CommandLine, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of three rows, columns and channels fit in either layout."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_closeness.py").write_text(_OWN)
+    inputs = ("--input", "image:float32[N=2,3,3,3]", "--input", "steps:int64[N=2,5]")
+    words = (f"{made}/net.py:build", *inputs, "--name", "net", "-q", "--to", "tflite")
+    assert edgeconv("convert", *words, "--layout", "nhwc", "-o", tmp_path).status == 0
+    image = np.random.default_rng(0).normal(size=(20, 3, 3, 3)).astype(np.float32)
+    steps = np.ones((20, 5), np.int64)
+    feed = {"image": image.transpose(0, 2, 3, 1).copy(), "steps": steps}
+    (outputs,) = Artifact.read(tmp_path / "net.tflite").run(feed).values()
+    np.savez("data.npz", image=image, steps=steps, wanted=outputs.mean((1, 2, 3)))
+    check = ("validate", "net.tflite", "--reference", f"{made}/net.py:build", "--json")
+    assert edgeconv(*check).status == 0  # and keeps the capture
+    said = edgeconv(*check, "--data", "data.npz", "--metric", "own_closeness:of")
+    assert said.status == 0, said.err
+    for figures in ("metrics", "reference_metrics"):
+        found = cast("dict[str, float]", said.data[figures])
+        assert found["own_closeness:of"] > -1e-4
