@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact
 from edgeconv.cli.main import run
@@ -139,7 +140,10 @@ def test_data_is_in_the_modules_own_layout_wherever_the_model_answers(
     assert edgeconv("convert", *words, "--layout", "nhwc", "-o", tmp_path).status == 0
     image = np.random.default_rng(0).normal(size=(20, 3, 3, 3)).astype(np.float32)
     steps = np.ones((20, 5), np.int64)
-    feed = {"image": image.transpose(0, 2, 3, 1).copy(), "steps": steps}
+    feed: dict[str, NDArray[np.generic]] = {
+        "image": image.transpose(0, 2, 3, 1).copy(),
+        "steps": steps,
+    }
     (outputs,) = Artifact.read(tmp_path / "net.tflite").run(feed).values()
     np.savez("data.npz", image=image, steps=steps, wanted=outputs.mean((1, 2, 3)))
     check = ("validate", "net.tflite", "--reference", f"{made}/net.py:build", "--json")
