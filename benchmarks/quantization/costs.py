@@ -63,7 +63,8 @@ def _calibrate(work: Path, count: int) -> None:
     example = torch.rand(1, *_SHAPE)
     captured = ec.capture(create(), (example,), name="large", dynamic={"image": {0: "N"}})
     artifact = ec.convert(captured, to="tflite", out=folder)["tflite"]
-    ec.quantize(artifact, recipe="int8", calibration=partial(_stream, count), out=folder / "int8")
+    stream, out = partial(_stream, count), folder / "int8"
+    ec.quantize(artifact, recipe="int8", calibration=stream, out=out, use_cache=False)
 
 
 def _search(work: Path) -> None:

@@ -29,7 +29,9 @@ def quantize_ours(
     artifact = ec.Artifact.read(case.artifact(format_id))
     out = case.folder / f"edgeconv-{recipe}{'' if max_drop is None else '-searched'}"
     if max_drop is None:
-        return ec.quantize(artifact, recipe=recipe, calibration=case.calibration_file, out=out).path
+        return ec.quantize(
+            artifact, recipe=recipe, calibration=case.calibration_file, out=out, use_cache=False
+        ).path
     return ec.quantize(
         artifact,
         recipe=recipe,
@@ -38,4 +40,5 @@ def quantize_ours(
         metric=case.metric,
         max_drop=max_drop,
         out=out,
+        use_cache=False,
     ).path
