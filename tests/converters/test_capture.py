@@ -164,7 +164,7 @@ def test_a_constant_size_is_told_with_the_lines_of_its_own_dim() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("text", "returned a str"),
+        ("text", "returned an object of type str"),
         ("fail", "failed"),
         ("nothing", "no function 'nothing'"),
         ("broken", "NaN"),
