@@ -24,6 +24,7 @@ from edgeconv.quantization.request import AUTO, QuantizationRequest
 from edgeconv.quantization_options import QuantizationOptions
 from edgeconv.report.quantization_files import check_reports, forget_reports
 from edgeconv.settings import Settings, load_settings
+from edgeconv.signature import DType
 from edgeconv.store.files import remove
 
 if TYPE_CHECKING:
@@ -307,6 +308,8 @@ def _missed(made: _Made) -> ValidationError:
     evaluation = cast("dict[str, Json]", made.facts["evaluation"])
     drop, wanted = cast("float", evaluation["drop"]), cast("float", evaluation["max_drop"])
     more = "give more calibration data" if made.facts["calibration"] else "give calibration data"
+    if made.facts["io"] != DType.FLOAT32:
+        more = f"leave inputs and outputs float with --io float32, {more}"
     return ValidationError(
         f"no {made.facts['recipe']} model within the budget was found for '{made.name}'",
         why=(

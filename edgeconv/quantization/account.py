@@ -5,24 +5,21 @@ from __future__ import annotations
 import glob
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import measure_size
 from edgeconv.errors import EdgeconvError
-from edgeconv.formats.handler import Array
 from edgeconv.plugin.job import Json
-from edgeconv.plugin.quantizer import FloatModel, QuantizedFile
+from edgeconv.plugin.quantizer import QuantizedFile
 from edgeconv.quantization.candidates import Candidate, is_integer
 from edgeconv.quantization.engine import Attempt, Result
 from edgeconv.quantization.evaluation import Evaluation
 from edgeconv.quantization.evidence import (
     LayerEvidence,
     compare_layers,
-    compare_outputs,
     tell_lost_infinities,
 )
 from edgeconv.quantization.recipes import name_precision
@@ -56,27 +53,23 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     """
     assert result.chosen is not None
     attempt, candidate = result.chosen
-    material, model = result.material, attempt.prepared.model
+    material = result.material
     float_seconds = result.float_seconds
     path, file = candidate.path, candidate.file
-    if request.io != DType.FLOAT32:
-        path = request.scratch / f"io{result.bench.suffix}"
-        file = model.quantize(replace(candidate.plan, io=request.io), path)
     layers, problems = _layers(request, result, path, file)
-    reference, outputs = _run(model, candidate, path, result)
     warnings = [
         *result.warnings,
         *attempt.prepared.notes,
         *file.warnings,
         *problems,
-        *tell_lost_infinities(reference, outputs),
+        *tell_lost_infinities(candidate.outputs),
         *_disappointments(candidate, path, request.artifact, float_seconds),
         *_unbounded_losses(result, candidate),
     ]
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,
-        "observer": attempt.observer if attempt.recipe.needs_calibration else None,
+        "observer": attempt.observer if _needs_ranges(candidate) else None,
         "preparation": attempt.prepared.changes,
         "calibration": dict(material.manifest) or None,
         "evaluation": _evaluation(result, candidate),
@@ -88,7 +81,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "integer_share": _integer_share(file, layers),
         "precisions": dict(Counter(layer.precision for layer in layers)),
         "operators_kept": _kept(layers),
-        "outputs": compare_outputs(reference, outputs),
+        "outputs": [one.to_json() for one in candidate.outputs],
         "layers": [layer.to_json() for layer in layers],
         "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
         "candidates": _candidates(result, candidate),
@@ -98,6 +91,12 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "warnings": list(dict.fromkeys(warnings)),
     }
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
+
+
+def _needs_ranges(candidate: Candidate) -> bool:
+    return candidate.plan.io != DType.FLOAT32 or any(
+        precision.is_static for precision in candidate.file.precisions.values()
+    )
 
 
 def _disappointments(
@@ -139,27 +138,6 @@ def _layers(
     except EdgeconvError as error:
         told = f"its layers cannot be compared: the runtime's own kernels refuse it ({error.why})"
         return compare(None), [told]
-
-
-def _run(
-    model: FloatModel, candidate: Candidate, path: Path, result: Result
-) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """The outputs of the float model and of the file that is delivered, in float32 where it has integers there."""
-    fidelity = result.material.fidelity
-    if fidelity is None:
-        return {}, {}
-    outputs = result.bench.run(candidate.path, fidelity)
-    if path != candidate.path:
-
-        def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-            seen = model.observe_quantized(path, inputs)
-            return {name: seen[name] for name in outputs if name in seen}
-
-        with suppress(
-            EdgeconvError
-        ):  # what the runtime lets nobody look into was told with the layers
-            outputs |= fidelity.run(run)
-    return fidelity.reference, outputs
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.errors import ConversionError, EdgeconvError
-from edgeconv.formats import find_format
+from edgeconv.formats import find_format, load_handler
 from edgeconv.plugin.quantizer import FLOAT32, FloatModel, Precision
 from edgeconv.quantization.candidates import Candidate, Workbench
 from edgeconv.quantization.latency import measure_latencies
@@ -20,6 +21,7 @@ from edgeconv.quantization.preparing import Prepared, Preparer, Step
 from edgeconv.quantization.recipes import RECIPES, Recipe, find_recipe
 from edgeconv.quantization.request import AUTO, QuantizationRequest
 from edgeconv.quantization.search import Refuge, Search, Sensitivity
+from edgeconv.signature import DType
 
 __all__ = ["Attempt", "Result", "run"]
 
@@ -103,8 +105,10 @@ class _Engine:
         self._recipes = recipes
         operators = [with_source(one, request.sources) for one in model.operators]
         self._overrides = resolve(operators, request.overrides)
-        needs = any(recipe.needs_calibration for recipe in recipes) or any(
-            precision.is_static for precision in self._overrides.values()
+        needs = (
+            request.io != DType.FLOAT32
+            or any(recipe.needs_calibration for recipe in recipes)
+            or any(precision.is_static for precision in self._overrides.values())
         )
         material = open_material(request, model, needs_calibration=needs)
         bench = Workbench(
@@ -113,6 +117,8 @@ class _Engine:
             scratch=request.scratch,
             fidelity=material.fidelity,
             budget=material.budget,
+            signature=model.signature,
+            io=request.io,
         )
         self._result = Result(material=material, bench=bench, warnings=list(material.warnings))
         self._deadline = time.monotonic() + request.search_seconds
@@ -178,9 +184,11 @@ class _Engine:
         if fidelity is None:
             return
         inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
-        seconds = measure_latencies(
-            self._request.format, [self._request.artifact, *(one.path for one in timed)], inputs
-        )
+        handler = load_handler(self._request.format)
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(handler.open(self._request.artifact, threads=1))]
+            sessions += [stack.enter_context(bench.open(one.path, threads=1)) for one in timed]
+            seconds = measure_latencies(sessions, inputs)
         self._result.float_seconds = seconds[0]
         for one, taken in zip(timed, seconds[1:], strict=True):
             bench.with_latency(one, taken)

@@ -13,7 +13,6 @@ from edgeconv.quantization.calibration import Statistics
 from edgeconv.quantization.observers import Observer
 from edgeconv.quantization.overrides import Override
 from edgeconv.quantization.recipes import Recipe
-from edgeconv.signature import DType
 
 __all__ = [
     "bits_by_tensor",
@@ -91,14 +90,13 @@ def make_plan(
     statistics: Statistics | None,
     observer: Observer,
     model: FloatModel,
-    io: DType = DType.FLOAT32,
 ) -> QuantizationPlan:
     """A plan with the ranges of all activations, if there are any statistics of them."""
     ranges: dict[str, Range] = {}
-    plan = QuantizationPlan(default=precision, operators=operators, io=io)
+    plan = QuantizationPlan(default=precision, operators=operators)
     if statistics is not None:
         ranges = statistics.ranges(observer, bits_by_tensor(model, plan))
-    return QuantizationPlan(default=precision, operators=operators, ranges=ranges, io=io)
+    return QuantizationPlan(default=precision, operators=operators, ranges=ranges)
 
 
 def bits_by_tensor(model: FloatModel, plan: QuantizationPlan) -> dict[str, int]:

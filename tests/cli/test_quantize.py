@@ -220,6 +220,22 @@ def test_integer_inputs_and_outputs(
         assert output["snr_db"] > 20
 
 
+@both
+def test_a_budget_holds_for_the_file_with_integer_ends(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, format_id: str
+) -> None:
+    image = np.load(shelf.calibration)["image"]
+    image[3, 2, 2, 1] = 1000.0  # integers of that range keep nothing of the other inputs
+    np.savez(tmp_path / "outlier.npz", image=image)
+    data = ("--calibration", tmp_path / "outlier.npz", "--data", shelf.test, "--max-drop", "5%")
+    words = (shelf.artifact(format_id), "--recipe", "int8-weights", *data)
+    succeed(edgeconv, *words, "-o", tmp_path / "float")
+    said = edgeconv("quantize", *words, "--io", "int8", "--search-seconds", "2", "-o", tmp_path)
+    assert said.status == 6
+    assert "--io float32" in said.err
+    assert not (tmp_path / f"network.int8-weights.{format_id}").exists()
+
+
 def test_the_report_of_the_conversion_stays(
     edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
 ) -> None:
