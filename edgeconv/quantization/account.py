@@ -13,7 +13,7 @@ from typing import cast
 from edgeconv.artifact import measure_size
 from edgeconv.errors import EdgeconvError
 from edgeconv.plugin.job import Json
-from edgeconv.plugin.quantizer import QuantizedFile
+from edgeconv.plugin.quantizer import FLOAT32, QuantizedFile
 from edgeconv.quantization.candidates import Candidate, is_integer
 from edgeconv.quantization.engine import Attempt, Result
 from edgeconv.quantization.evaluation import Evaluation
@@ -107,7 +107,9 @@ def _disappointments(
     if float_seconds and seconds and seconds > _SLOWER * float_seconds:
         ratio = seconds / float_seconds
         yield f"slower than the float model on this machine: {ratio:.2f} times its latency"
-    if measure_size(path) >= measure_size(artifact):
+    if all(precision == FLOAT32 for precision in candidate.file.precisions.values()):
+        yield "every operator stays in float32: nothing less keeps within the budget"
+    elif measure_size(path) >= measure_size(artifact):
         yield "no smaller than the float model: it has few weights, or most stay as they are"
     if candidate.score is not None and not math.isfinite(candidate.score):
         yield "the metric of the quantized model is no finite number: nothing is known of its accuracy"

@@ -12,11 +12,9 @@ from edgeconv.plugin.quantizer import FloatModel, Operator, Precision, Quantizat
 from edgeconv.quantization.calibration import Statistics
 from edgeconv.quantization.observers import Observer
 from edgeconv.quantization.overrides import Override
-from edgeconv.quantization.recipes import Recipe
 
 __all__ = [
     "bits_by_tensor",
-    "check_recipe",
     "make_plan",
     "resolve",
     "with_source",
@@ -64,23 +62,6 @@ def _matches(operator: Operator, pattern: str) -> bool:
         and (fnmatchcase(text, pattern) or any(fnmatchcase(word, pattern) for word in text.split()))
         for text in (operator.name, operator.source)
     )
-
-
-def check_recipe(model: FloatModel, recipe: Recipe) -> None:
-    """Refuse a recipe that the runtime has no kernel for in any operator of a model, before the work starts.
-
-    Raises:
-        UsageError: There is none.
-    """
-    refusals = [model.refusal(operator, recipe.precision) for operator in model.operators]
-    if refusals and all(refusals):
-        reasons = list(dict.fromkeys(refusals))
-        raise UsageError(
-            f"recipe '{recipe.name}' does nothing for this model",
-            why="the runtime has no kernel for any of its operators in this precision",
-            hint="use another recipe; 'edgeconv quantize --help' lists them",
-            details=reasons[:8],
-        )
 
 
 def make_plan(

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 pytest.importorskip("ai_edge_quantizer")
 pytest.importorskip("onnxruntime")
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import ConversionError, UsageError
 from edgeconv.formats import load_handler
-from edgeconv.plugin.quantizer import FloatModel
+from edgeconv.plugin.quantizer import FloatModel, QuantizationPlan, QuantizedFile
 from edgeconv.quantization.account import Account, give_account
 from edgeconv.quantization.candidates import Workbench
 from edgeconv.quantization.engine import run
 from edgeconv.quantization.evaluation import Evaluation
 from edgeconv.quantization.latency import measure_latencies
+from edgeconv.quantization.overrides import parse_override
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import DType
 from edgeconv.validation.integers import IntegerEnds
@@ -55,7 +56,7 @@ class Desk:
             output=self.folder / "out",
             scratch=self.folder,
             metric="cosine",
-            search_seconds=5.0,
+            search_seconds=2.0,
             **choices,  # type: ignore[arg-type]  # the fields of a request by name
         )
         return give_account(request, run(request, self.open))
@@ -161,3 +162,40 @@ def test_outputs_of_the_chosen_file_are_run_once(
     account = desk.quantize(recipe="int8", io=io, calibration=desk.calibrate(images()))
     assert ran.count(account.chosen) == 1
     assert len(ran) == len(cast("list[object]", account.facts["candidates"]))
+
+
+def test_auto_leaves_out_what_the_library_fails_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv_converters.onnxruntime_quantization.float_model import OnnxFloatModel
+
+    whole = OnnxFloatModel.quantize
+
+    def fail(model: OnnxFloatModel, plan: QuantizationPlan, path: Path) -> QuantizedFile:
+        if plan.default.activations == "int16":
+            raise ConversionError("the library fails")
+        return whole(model, plan, path)
+
+    monkeypatch.setattr(OnnxFloatModel, "quantize", fail)
+    desk = Desk(tmp_path, "onnx")
+    words = {"calibration": desk.calibrate(images()), "data": tmp_path / "data.npz"}
+    facts = desk.quantize(recipe="auto", max_drop=0.5, **words).facts
+    assert facts["is_met"]
+    told = [text for text in cast("list[str]", facts["warnings"]) if "left out" in text]
+    assert told == ["left out: no int16x8 model was made that runs: the library fails"]
+    with pytest.raises(ConversionError, match="no int16x8 model"):
+        desk.quantize(recipe="int16x8", **words)
+
+
+def test_a_recipe_that_keeps_everything_for_the_budget_says_so_and_makes_it_again(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, "onnx")
+    words = {"calibration": desk.calibrate(images()), "data": tmp_path / "data.npz"}
+    facts = desk.quantize(recipe="int8", max_drop=0.0, **words).facts
+    assert facts["precisions"] == {"float32": len(cast("list[object]", facts["layers"]))}
+    assert any("every operator stays in float32" in w for w in cast("list[str]", facts["warnings"]))
+    overrides = cast("dict[str, dict[str, str]]", facts["reproduce"])["overrides"]
+    parsed = tuple(parse_override(f"{key}={value}") for key, value in overrides.items())
+    again = desk.quantize(recipe="int8", overrides=parsed, is_settled=True, **words).facts
+    assert again["precisions"] == facts["precisions"]
