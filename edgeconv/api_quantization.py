@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from edgeconv.quantization_options import QuantizationChoices, make_options
 from edgeconv.quantizing import run_quantization
 
 __all__ = ["quantize"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def quantize(  # noqa: PLR0913 - one parameter for each option
@@ -122,6 +125,8 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
         )
         folder_out = path.parent if out is None else Path(out)
         done = run_quantization(make_options(path, folder_out, choices, name=name), Silent())
+    if done.report.alarm:
+        _LOG.warning("'%s': %s", path, done.report.alarm)
     if done.artifact is None:
         raise done.error or ValidationError(f"'{path}' was not quantized")
     return done.artifact

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from edgeconv.cli.options import AsJson, Quiet, Seed, Timeout, Verbose, read_path
-from edgeconv.cli.screen import Screen, as_table
+from edgeconv.cli.screen import Screen, as_table, print_message
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -235,14 +235,17 @@ def _tell(done: Quantization, screen: Screen) -> None:
         cast("dict[str, object]", report.model_dump(mode="json", by_alias=True)), _summarize(report)
     )
     for text in report.warnings:
-        screen.note(f"warning: {text}")
+        if text != report.alarm:
+            screen.note(f"warning: {text}")
     if done.artifact is not None:
         screen.note(f"artifact: {done.artifact.path}")
     screen.note(f"report: {done.page}")
+    if report.alarm:  # last, where it is read, and however quiet one is
+        print_message(f"warning: {report.alarm}")
 
 
 def _summarize(report: QuantizationReport) -> str:
-    from edgeconv.report.figures import format_latency, format_size
+    from edgeconv.report.figures import format_latency, format_precisions, format_size
 
     judged = report.evaluation
     header = ["", "size", "latency", *([judged.metric, "lost"] if judged else []), "SNR"]
@@ -257,9 +260,9 @@ def _summarize(report: QuantizationReport) -> str:
     ]
     shown = [one for one in report.candidates if one.is_chosen or one.score is not None]
     rows = [float_cells, *(_cells(one, has_score=judged is not None) for one in shown)]
-    kept = len(report.operators_kept)
-    share = f"{100 * report.integer_share:.0f} % of the operators compute in integers"
-    tail = f"{share}; {kept} kept otherwise, see the report" if kept else share
+    tail = format_precisions(report.precisions)
+    if report.operators_kept:
+        tail += "; the report says why"
     return (
         as_table(tuple(header), [tuple(row) for row in rows], right=tuple(range(1, len(header))))
         + f"\n{tail}"

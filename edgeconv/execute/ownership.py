@@ -11,6 +11,7 @@ from edgeconv.artifact import digest_path
 __all__ = ["is_our_rejection", "is_our_reproduction", "is_ours"]
 
 _REPORT = "report.json"
+_OWN_REPORT, _QUANTIZATION = ".report.json", "edgeconv.quantization/"
 # Every artifact holds a record that names this, as plain bytes in each format.
 _MARK = b'"edgeconv_version"'
 _RECORD = Path("assets.extra") / "edgeconv.json"
@@ -24,7 +25,7 @@ def is_ours(path: Path) -> bool:
     try:
         if path.is_symlink():
             return False
-        return _carries_record(path) or _is_reported(path)
+        return _carries_record(path) or _is_reported(path) or _is_quantized(path)
     except (OSError, ValueError):
         return False
 
@@ -55,6 +56,16 @@ def _carries_record(path: Path) -> bool:
         return False
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(_MARK) >= 0
+
+
+def _is_quantized(path: Path) -> bool:
+    """Whether the report of a quantization is about this very file: made of a foreign one, it carries no record."""
+    report = path.with_name(f"{path.name}{_OWN_REPORT}")
+    if path.is_dir() or not report.is_file():
+        return False
+    told = json.loads(report.read_text(encoding="utf-8"))
+    is_report = isinstance(told, dict) and str(told.get("schema")).startswith(_QUANTIZATION)
+    return is_report and told.get("sha256") == digest_path(path)
 
 
 def _is_reported(path: Path) -> bool:

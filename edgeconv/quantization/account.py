@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import glob
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +13,7 @@ from edgeconv.artifact import measure_size
 from edgeconv.errors import EdgeconvError
 from edgeconv.plugin.job import Json
 from edgeconv.plugin.quantizer import FLOAT32, QuantizedFile
+from edgeconv.quantization.alarm import find_alarm
 from edgeconv.quantization.candidates import Candidate, is_integer
 from edgeconv.quantization.engine import Attempt, Result
 from edgeconv.quantization.evaluation import Evaluation
@@ -22,6 +22,7 @@ from edgeconv.quantization.evidence import (
     compare_layers,
     tell_lost_infinities,
 )
+from edgeconv.quantization.reasons import find_reasons
 from edgeconv.quantization.recipes import name_precision
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import DType
@@ -29,7 +30,6 @@ from edgeconv.signature import DType
 __all__ = ["Account", "give_account", "mark_pareto"]
 
 _SLOWER = 1.05  # less is noise
-_FAINT_DB = 3.0  # half of the power is noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +57,15 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     float_seconds = result.float_seconds
     path, file = candidate.path, candidate.file
     layers, problems = _layers(request, result, path, file)
+    alarm = find_alarm(request, attempt.recipe.name, material.budget, candidate)
     warnings = [
+        *([alarm] if alarm else []),
         *result.warnings,
         *attempt.prepared.notes,
         *file.warnings,
         *problems,
         *tell_lost_infinities(candidate.outputs),
         *_disappointments(candidate, path, request.artifact, float_seconds),
-        *_unbounded_losses(result, candidate),
     ]
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
@@ -88,6 +89,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "chosen": candidate.name,
         "reproduce": _reproduce(request, attempt, candidate),
         "versions": dict(file.versions),
+        "alarm": alarm or None,
         "warnings": list(dict.fromkeys(warnings)),
     }
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
@@ -111,18 +113,6 @@ def _disappointments(
         yield "every operator stays in float32: nothing less keeps within the budget"
     elif measure_size(path) >= measure_size(artifact):
         yield "no smaller than the float model: it has few weights, or most stay as they are"
-    if candidate.score is not None and not math.isfinite(candidate.score):
-        yield "the metric of the quantized model is no finite number: nothing is known of its accuracy"
-
-
-def _unbounded_losses(result: Result, candidate: Candidate) -> Iterator[str]:
-    """A ruined model is refused by a budget, or where nothing is evaluated; this is what is in between."""
-    budget, snr = result.material.budget, candidate.snr_db
-    if budget and budget.max_drop is None and snr is not None and snr < _FAINT_DB:
-        yield (
-            f"the outputs have little in common with the float model's: their signal-to-noise ratio is {snr:.1f} dB;"
-            " with --max-drop what loses too much is mended, or not delivered"
-        )
 
 
 def _layers(
@@ -130,7 +120,9 @@ def _layers(
 ) -> tuple[tuple[LayerEvidence, ...], list[str]]:
     """Every layer, with its error where the runtime lets look inside; and what is wrong if it does not."""
     assert result.chosen is not None
-    material, model = result.material, result.chosen[0].prepared.model
+    material, (attempt, candidate) = result.material, result.chosen
+    model = attempt.prepared.model
+    file = replace(file, reasons=find_reasons(request, attempt.prepared, candidate))
 
     def compare(fidelity: Evaluation | None) -> tuple[LayerEvidence, ...]:
         return compare_layers(model, path, file, fidelity, sources=request.sources)

@@ -199,6 +199,7 @@ def test_overrides_keep_operators_and_a_recipe_remembers_them(
     report = succeed(edgeconv, source, *data, "--override", f"{kept}=float32", "-o", tmp_path / "b")
     now = {one["name"]: one for one in cast("list[dict[str, str]]", report["layers"])}
     assert now[kept]["precision"] == "float32"
+    assert now[kept]["reason"] == "an override asks for it"
     assert sum(one["precision"] != "float32" for one in now.values()) > len(now) // 2
     file = f"network.int8.{format_id}"
     saved = tmp_path / "b" / f"{file}.recipe.json"
@@ -248,6 +249,21 @@ def test_the_report_of_the_conversion_stays(
     assert (tmp_path / "report.html").read_text() == "the page"
 
 
+def test_what_was_made_of_a_foreign_file_is_replaced_and_nothing_else_is(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    words = (shelf.onnx, "--recipe", "int8-weights", "-o", tmp_path)
+    made = tmp_path / "network.int8-weights.onnx"
+    succeed(edgeconv, *words)
+    assert b'"edgeconv_version"' not in made.read_bytes()
+    succeed(edgeconv, *words)
+    made.write_bytes(shelf.onnx.read_bytes())
+    said = edgeconv("quantize", *words)
+    assert said.status == 2
+    assert "edgeconv did not make" in said.err
+    assert made.read_bytes() == shelf.onnx.read_bytes()
+
+
 def test_a_name(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
     words = ("--calibration", shelf.calibration, "--name", "tiny", "-o", tmp_path)
     assert succeed(edgeconv, shelf.tflite, *words)["name"] == "tiny"
@@ -280,6 +296,59 @@ def test_a_metric_that_is_no_number_is_told(
     assert cast("dict[str, object]", report["evaluation"])["after"] is None
 
 
+@both
+def test_a_great_loss_is_told_last_and_everywhere(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, format_id: str
+) -> None:
+    """Without a budget nothing is refused for it."""
+    image = np.load(shelf.calibration)["image"]
+    image[3, 2, 2, 1] = 1000.0
+    np.savez(tmp_path / "outlier.npz", image=image)
+    data = ("--calibration", tmp_path / "outlier.npz", "--data", shelf.test)
+    words = (shelf.artifact(format_id), *data, "--observer", "min-max", "-o", tmp_path)
+    report = succeed(edgeconv, *words)
+    alarm = cast("str", report["alarm"])
+    assert alarm.startswith("top1 fell from 1 to 0.")
+    assert cast("list[str]", report["warnings"])[0] == alarm
+    assert all(word in alarm for word in ("--max-drop", "--recipe int16x8", "--calibration"))
+    page = (tmp_path / f"network.int8.{format_id}.report.html").read_text()
+    assert "Before you use it" in page
+    assert page.count("top1 fell from 1") == 1
+    for quiet in ((), ("-q",)):
+        said = edgeconv("quantize", *words, *quiet)
+        assert said.status == 0
+        assert said.err.splitlines()[-1] == f"warning: {alarm}"
+        assert said.err.count("top1 fell") == 1
+
+
+def test_no_alarm_where_little_is_lost(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
+    words = ("--calibration", shelf.calibration, "--data", shelf.test, "-o", tmp_path)
+    assert succeed(edgeconv, shelf.tflite, *words)["alarm"] is None
+    assert "Before you use it" not in (tmp_path / "network.int8.tflite.report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (
+            "int8-weights",
+            "of 7 operators, 3 in float32 with weights stored in 8 bits, 4 in float32",
+        ),
+        ("int8-dynamic", "3 in 8-bit integers that are made while it runs, 4 in float32"),
+        ("fp16", "3 in float32 with weights stored as float16, 4 in float32"),
+        ("int16x8", "of 7 operators, 7 with 16-bit activations and 8-bit weights"),
+    ],
+)
+def test_what_operators_compute_in_is_told_as_it_is(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, recipe: str, told: str
+) -> None:
+    words = ("--recipe", recipe, "--calibration", shelf.calibration, "-o", tmp_path)
+    said = edgeconv("quantize", shelf.tflite, *words)
+    assert said.status == 0, said.err
+    assert told in said.out
+    assert told in (tmp_path / f"network.{recipe}.tflite.report.html").read_text()
+
+
 def test_the_table_and_the_page_of_the_run(
     edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -288,7 +357,7 @@ def test_the_table_and_the_page_of_the_run(
     assert said.status == 0
     assert "(chosen)" in said.out
     assert "top1" in said.out
-    assert "of the operators compute in integers" in said.out
+    assert "of 7 operators, 7 in 8-bit integers" in said.out
     page = (tmp_path / "network.int8.tflite.report.html").read_text()
     assert "network" in page
     assert "http" not in page.replace("http-equiv", "")

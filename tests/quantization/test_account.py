@@ -199,3 +199,18 @@ def test_a_recipe_that_keeps_everything_for_the_budget_says_so_and_makes_it_agai
     parsed = tuple(parse_override(f"{key}={value}") for key, value in overrides.items())
     again = desk.quantize(recipe="int8", overrides=parsed, is_settled=True, **words).facts
     assert again["precisions"] == facts["precisions"]
+
+
+@both
+def test_operators_that_the_search_kept_are_listed_with_the_reason(desk: Desk) -> None:
+    words = {"calibration": desk.calibrate(images()), "data": desk.folder / "data.npz"}
+    plain = desk.quantize(recipe="int4-weights", **words).facts
+    drop = cast("dict[str, float]", plain["evaluation"])["drop"]
+    facts = desk.quantize(recipe="int4-weights", max_drop=drop * 0.9, **words).facts
+    assert facts["is_met"]
+    kept = cast("list[dict[str, str]]", facts["operators_kept"])
+    whole = {one["name"] for one in cast("list[dict[str, str]]", plain["operators_kept"])}
+    reasons = {one["name"]: one["reason"] for one in kept}
+    added = reasons.keys() - whole
+    assert added
+    assert all("within the budget" in reasons[name] for name in added)
