@@ -44,13 +44,13 @@ class Quantization:
     Attributes:
         artifact: What was delivered; None if nothing met the budget or passed verification.
         report: All about it.
-        page: The report as a page.
+        page: The report as a page; None where what was rejected could not be kept, and its report neither.
         error: Why nothing was delivered.
     """
 
     artifact: Artifact | None
     report: QuantizationReport
-    page: Path
+    page: Path | None
     error: ValidationError | None = None
 
 
@@ -223,14 +223,15 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
     from edgeconv.report.quantization import build_quantization_report, write_quantization_report
 
     error = _judge(made)
-    check_reports(output.path, made.file_name)
+    path: Path | None = None
+    folder: Path | None = output.path
     if error is None:
+        check_reports(output.path, made.file_name)
         forget_reports(output.path / REJECTED, made.file_name)
         output.forget_rejected(made.file_name)
         path = output.deliver(made.path, made.file_name, find_format(made.spec.format))
-        folder = output.path
     else:
-        path, folder = None, _reject(made, output, error)
+        folder = _reject(made, output, error)
     report = build_quantization_report(
         made.facts,
         name=made.name,
@@ -243,12 +244,12 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         error=error,
     )
     try:
-        page = write_quantization_report(report, folder, made.file_name)
+        page = folder and write_quantization_report(report, folder, made.file_name)
     except OutputError:
         # A full disk: an artifact without its evidence is no delivery.
         if path is not None:
             remove(path)
-            forget_reports(folder, made.file_name)
+            forget_reports(output.path, made.file_name)
         raise
     if path is None:
         return Quantization(artifact=None, report=report, page=page, error=error)
@@ -261,16 +262,30 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
     return Quantization(artifact=artifact, report=report, page=page)
 
 
-def _reject(made: _Made, output: OutputFolder, error: ValidationError) -> Path:
-    """Keep what is not delivered; where it is."""
+def _reject(made: _Made, output: OutputFolder, error: ValidationError) -> Path | None:
+    """Keep what is not delivered.
+
+    Returns:
+        Where it is, and its report belongs; None where it cannot be kept, which the error says then: beside an artifact that
+        was delivered before, its report would pass for that one's.
+    """
+    folder = output.path / REJECTED
     reason: dict[str, Json] = {
         "format": made.spec.format,
         "route": [made.spec.id],
         "reason": error.message,
         "verdict": {"why": error.why},
     }
-    kept = output.reject(made.path, made.file_name, reason)
-    return output.path if kept is None else kept.parent
+    try:
+        check_reports(folder, made.file_name)
+        kept = output.reject(made.path, made.file_name, reason)
+    except OutputError:
+        kept = None
+    if kept is None:
+        told = f"nor is it kept: '{folder}' holds something else of its name, or cannot be written"
+        error.details = (*error.details, told)
+        return None
+    return folder
 
 
 def _judge(made: _Made) -> ValidationError | None:

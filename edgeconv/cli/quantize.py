@@ -239,7 +239,8 @@ def _tell(done: Quantization, screen: Screen) -> None:
             screen.note(f"warning: {text}")
     if done.artifact is not None:
         screen.note(f"artifact: {done.artifact.path}")
-    screen.note(f"report: {done.page}")
+    if done.page is not None:
+        screen.note(f"report: {done.page}")
     if report.alarm:  # last, where it is read, and however quiet one is
         print_message(f"warning: {report.alarm}")
 

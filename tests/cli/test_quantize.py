@@ -137,9 +137,12 @@ def test_auto_takes_the_smallest_within_the_budget(
     assert (tmp_path / f"network.{report['recipe']}.onnx").exists()
 
 
-def reject(edgeconv: CommandLine, shelf: Shelf, out: Path) -> Said:
-    """A budget that nothing can meet: a metric that counts what is not exactly as it was."""
-    (out.parent / "exact.py").write_text(
+def reject(edgeconv: CommandLine, shelf: Shelf, out: Path, module: str = "exact") -> Said:
+    """A budget that nothing can meet: a metric that counts what is not exactly as it was.
+
+    A worker imports the module of that name once.
+    """
+    (out.parent / f"{module}.py").write_text(
         "import pathlib\n"
         "def same(outputs):\n"
         "    seen = pathlib.Path(__file__).with_name('seen')\n"
@@ -147,7 +150,7 @@ def reject(edgeconv: CommandLine, shelf: Shelf, out: Path) -> Said:
         "    seen.touch()\n"
         "    return 1.0 if is_first else 0.25\n"
     )
-    data = ("--calibration", shelf.calibration, "--data", shelf.test, "--metric", "exact:same")
+    data = ("--calibration", shelf.calibration, "--data", shelf.test, "--metric", f"{module}:same")
     words = ("--max-drop", "0.5", "--search-seconds", "2", "-o", out, "--json")
     return edgeconv("quantize", shelf.tflite, *data, *words)
 
@@ -170,6 +173,31 @@ def test_a_budget_that_cannot_be_met(
     assert names_in(out) == ["rejected", *names]
     succeed(edgeconv, shelf.tflite, "--calibration", shelf.calibration, "-o", out)
     assert not (out / "rejected").exists()  # what is good takes the place of what was not
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".report.json", ".report.html"], ids=lambda n: n or "artifact"
+)
+def test_what_cannot_be_kept_leaves_what_was_delivered_before_as_it_is(
+    edgeconv: CommandLine,
+    shelf: Shelf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    succeed(edgeconv, shelf.tflite, "--calibration", shelf.calibration, "-o", out)
+    theirs = out / "rejected" / f"network.int8.tflite{name}"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    said = reject(edgeconv, shelf, out, f"exact_{len(name)}_{name[-1:]}")
+    assert said.status == 6
+    assert "nor is it kept" in said.err
+    assert "report: " not in said.err
+    assert said.data["artifact"] is None
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 @both
