@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import measure_size
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, counted
 from edgeconv.plugin.job import Json
 from edgeconv.plugin.quantizer import FLOAT32, QuantizedFile
 from edgeconv.quantization.alarm import find_alarm
@@ -22,6 +22,7 @@ from edgeconv.quantization.evidence import (
     compare_layers,
     tell_lost_infinities,
 )
+from edgeconv.quantization.observers import is_sparse
 from edgeconv.quantization.reasons import find_reasons
 from edgeconv.quantization.recipes import name_precision
 from edgeconv.quantization.request import QuantizationRequest
@@ -29,6 +30,7 @@ from edgeconv.signature import DType
 
 __all__ = ["Account", "give_account", "mark_pareto"]
 
+_ENTROPY = "entropy"
 _SLOWER = 1.05  # less is noise
 
 
@@ -62,6 +64,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         *([alarm] if alarm else []),
         *result.warnings,
         *attempt.prepared.notes,
+        *_sparse_activations(attempt, candidate),
         *file.warnings,
         *problems,
         *tell_lost_infinities(candidate.outputs),
@@ -99,6 +102,20 @@ def _needs_ranges(candidate: Candidate) -> bool:
     return candidate.plan.io != DType.FLOAT32 or any(
         precision.is_static for precision in candidate.file.precisions.values()
     )
+
+
+def _sparse_activations(attempt: Attempt, candidate: Candidate) -> Iterator[str]:
+    """Where the observer that was asked for could not choose the range."""
+    statistics = attempt.prepared.statistics
+    if attempt.observer != _ENTROPY or statistics is None or not _needs_ranges(candidate):
+        return
+    histograms = statistics.histograms
+    sparse = sum(is_sparse(histogram) for histogram in histograms.values())
+    if sparse:
+        yield (
+            f"too few values for '{_ENTROPY}' were seen of {sparse} of {counted(len(histograms), 'activation')}, whose ranges"
+            " are those of 'min-max': give more calibration samples"
+        )
 
 
 def _disappointments(

@@ -214,3 +214,15 @@ def test_operators_that_the_search_kept_are_listed_with_the_reason(desk: Desk) -
     added = reasons.keys() - whole
     assert added
     assert all("within the budget" in reasons[name] for name in added)
+
+
+@both
+def test_activations_that_entropy_saw_too_little_of_are_told(desk: Desk) -> None:
+    words = {"recipe": "int8", "calibration": desk.calibrate(images(40))}
+    told = [
+        cast("list[str]", desk.quantize(observer=name, **words).facts["warnings"])
+        for name in ("entropy", "min-max")
+    ]
+    few = [[text for text in texts if "too few values for 'entropy'" in text] for texts in told]
+    assert [len(texts) for texts in few] == [1, 0]
+    assert "give more calibration samples" in few[0][0]
