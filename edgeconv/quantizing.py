@@ -325,6 +325,8 @@ def _missed(made: _Made) -> ValidationError:
     more = "give more calibration data" if made.facts["calibration"] else "give calibration data"
     if made.facts["io"] != DType.FLOAT32:
         more = f"leave inputs and outputs float with --io float32, {more}"
+    if made.facts["is_cut_short"]:
+        more = f"search longer with --search-seconds, {more}"
     return ValidationError(
         f"no {made.facts['recipe']} model within the budget was found for '{made.name}'",
         why=(

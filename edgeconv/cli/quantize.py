@@ -14,7 +14,11 @@ from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeconv.quantizing import Quantization
-    from edgeconv.report.quantization import QuantizationReport, QuantizedCandidateReport
+    from edgeconv.report.quantization import (
+        EvaluationReport,
+        QuantizationReport,
+        QuantizedCandidateReport,
+    )
 
 __all__ = ["quantize"]
 
@@ -256,11 +260,11 @@ def _summarize(report: QuantizationReport) -> str:
         format_latency(report.float_model.latency_seconds)
         if report.float_model.latency_seconds
         else "-",
-        *([f"{judged.before:.4f}", "-"] if judged else []),
+        *([format(judged.before, _style(judged)), "-"] if judged else []),
         "-",
     ]
     shown = [one for one in report.candidates if one.is_chosen or one.score is not None]
-    rows = [float_cells, *(_cells(one, has_score=judged is not None) for one in shown)]
+    rows = [float_cells, *(_cells(one, judged) for one in shown)]
     tail = format_precisions(report.precisions)
     if report.operators_kept:
         tail += "; the report says why"
@@ -270,14 +274,20 @@ def _summarize(report: QuantizationReport) -> str:
     )
 
 
-def _cells(one: QuantizedCandidateReport, *, has_score: bool) -> list[str]:
+def _style(judged: EvaluationReport) -> str:
+    """Shares have four places; other figures may be of any size."""
+    return ".4f" if judged.unit == "%" else ".4g"
+
+
+def _cells(one: QuantizedCandidateReport, judged: EvaluationReport | None) -> list[str]:
     from edgeconv.report.figures import format_latency, format_size
 
     scores = []
-    if has_score:
+    if judged is not None:
+        style = _style(judged)
         scores = [
-            "-" if one.score is None else f"{one.score:.4f}",
-            "-" if one.drop is None else f"{one.drop:+.4f}",
+            "-" if one.score is None else format(one.score, style),
+            "-" if one.drop is None else format(one.drop, f"+{style}"),
         ]
     return [
         f"{one.name}{' (chosen)' if one.is_chosen else ''}",

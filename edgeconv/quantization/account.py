@@ -31,6 +31,7 @@ from edgeconv.signature import DType
 __all__ = ["Account", "give_account", "mark_pareto"]
 
 _ENTROPY = "entropy"
+_CUT_SHORT = "the search ended when its {:g} seconds were over: with more --search-seconds it may find a better file"
 _SLOWER = 1.05  # less is noise
 
 
@@ -65,6 +66,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         *result.warnings,
         *attempt.prepared.notes,
         *_sparse_activations(attempt, candidate),
+        *([_CUT_SHORT.format(request.search_seconds)] if result.is_cut_short else []),
         *file.warnings,
         *problems,
         *tell_lost_infinities(candidate.outputs),
@@ -78,6 +80,7 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "calibration": dict(material.manifest) or None,
         "evaluation": _evaluation(result, candidate),
         "is_met": result.is_met,
+        "is_cut_short": result.is_cut_short,
         "float": {"size_bytes": measure_size(request.artifact), "latency_seconds": float_seconds},
         "size_bytes": measure_size(path),
         "latency_seconds": candidate.latency_seconds,

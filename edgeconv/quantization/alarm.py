@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edgeconv.quantization.candidates import Budget, Candidate
-from edgeconv.quantization.request import QuantizationRequest
+from edgeconv.quantization.request import AUTO, STEPS, QuantizationRequest
 from edgeconv.signature import DType
 
 __all__ = ["find_alarm"]
@@ -34,7 +34,7 @@ def _tell_loss(budget: Budget, chosen: Candidate) -> str:
             f"{name} of the quantized model is no finite number: nothing is known of its accuracy"
         )
     if after is not None and drop is not None and drop > _most_drop(budget):
-        return f"{name} fell from {before:.4g} to {after:.4g}: make sure that this is enough"
+        return f"{name} fell from {before:.4g} to {after:.4g}"
     snr = chosen.snr_db
     if snr is not None and snr < _FAINT_DB:
         return (
@@ -54,10 +54,12 @@ def _most_drop(budget: Budget) -> float:
 def _advise(request: QuantizationRequest, recipe: str) -> str:
     others = [one for one in ("int16x8", "int8-dynamic", "fp16") if one != recipe]
     advice = [
-        "bound the loss with --max-drop, so that operators keep more bits",
-        f"try --recipe {' or '.join(others)}",
-        "give more --calibration data" if request.calibration else "give --calibration data",
+        "--max-drop with what may be lost (operators keep more bits then)",
+        f"--recipe {' or '.join(others)}",
+        "more --calibration data" if request.calibration else "--calibration with real inputs",
     ]
     if request.io != DType.FLOAT32:
-        advice.insert(1, "leave inputs and outputs float with --io float32")
-    return f"{', '.join(advice[:-1])}, or {advice[-1]}"
+        advice.insert(1, "--io float32")
+    if request.observer != AUTO or request.steps != STEPS:
+        advice.insert(1, "no --observer and no --prepare, for the best of several ways")
+    return f"to lose less, give {', '.join(advice[:-1])}, or {advice[-1]}"

@@ -65,6 +65,7 @@ class Result:
         ranking: Operators by sensitivity, if that was measured.
         float_seconds: Median latency of the float model; None where nothing could be run.
         is_met: Whether the budget is met; True where there is none.
+        is_cut_short: Whether the search ended because its time was over.
         warnings: What the user should know.
     """
 
@@ -75,6 +76,7 @@ class Result:
     ranking: list[Sensitivity] = field(default_factory=list)
     float_seconds: float | None = None
     is_met: bool = True
+    is_cut_short: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -295,6 +297,7 @@ class _Engine:
         refuges = [one for one in _REFUGES if self._helps(one, attempt.recipe.precision)]
         for refuge in refuges if ranking else []:
             search.meet(ranking, refuge)
+        self._result.is_cut_short |= time.monotonic() > self._deadline
         return {one.path: attempt for one in self._result.bench.made[first:]}
 
     def _helps(self, refuge: Refuge, precision: Precision) -> bool:

@@ -124,11 +124,14 @@ def format_precisions(precisions: Mapping[str, int]) -> str:
     >>> format_precisions({"float32": 2, "int8": 12})
     'of 14 operators, 12 in 8-bit integers, 2 in float32'
     >>> format_precisions({"int8 weights": 3})
-    'of 3 operators, 3 in float32 with weights stored in 8 bits'
+    '3 operators, all in float32 with weights stored in 8 bits'
     """
     ordered = sorted(precisions.items(), key=lambda one: (one[0] == "float32", -one[1], one[0]))
-    told = [f"{count} {_PRECISIONS.get(name, f'in {name}')}" for name, count in ordered]
-    return ", ".join([f"of {counted(sum(precisions.values()), 'operator')}", *told])
+    total = counted(sum(precisions.values()), "operator")
+    told = [(count, _PRECISIONS.get(name, f"in {name}")) for name, count in ordered]
+    if len(told) == 1:
+        return f"{total}, all {told[0][1]}"
+    return f"of {total}, " + ", ".join(f"{count} {how}" for count, how in told)
 
 
 def format_integers(details: Mapping[str, object]) -> str:

@@ -163,6 +163,7 @@ def test_a_budget_that_cannot_be_met(
     said = reject(edgeconv, shelf, out)
     assert said.status == 6
     assert "loses 0.75 of exact:same; at most 0.5 was allowed" in said.err
+    assert "--search-seconds" not in said.err
     assert "hint: " in said.err
     error = cast("dict[str, object]", said.data["error"])
     assert error["exit_status"] == 6
@@ -349,6 +350,32 @@ def test_a_great_loss_is_told_last_and_everywhere(
         assert said.err.count("top1 fell") == 1
 
 
+def test_a_search_that_has_no_time_says_so(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    data = ("--calibration", shelf.calibration, "--data", shelf.test, "--metric", "mse")
+    words = ("--max-drop", "0", "--search-seconds", "0", "-o", tmp_path)
+    said = edgeconv("quantize", shelf.onnx, *data, *words)
+    assert said.status == 6
+    assert "the search ended when its 0 seconds were over" in said.err
+    assert "search longer with --search-seconds" in said.err
+
+
+def test_figures_that_are_no_shares_have_the_places_they_need(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    data = ("--recipe", "int8-weights", "--data", shelf.test, "--metric", "mse", "-o", tmp_path)
+    said = edgeconv("quantize", shelf.tflite, *data)
+    lost = cast(
+        "dict[str, float]",
+        json.loads((tmp_path / "network.int8-weights.tflite.report.json").read_text())[
+            "evaluation"
+        ],
+    )["drop"]
+    assert lost > 0
+    assert f"{lost:+.4g}" in said.out
+
+
 def test_no_alarm_where_little_is_lost(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
     words = ("--calibration", shelf.calibration, "--data", shelf.test, "-o", tmp_path)
     assert succeed(edgeconv, shelf.tflite, *words)["alarm"] is None
@@ -364,7 +391,7 @@ def test_no_alarm_where_little_is_lost(edgeconv: CommandLine, shelf: Shelf, tmp_
         ),
         ("int8-dynamic", "3 in 8-bit integers that are made while it runs, 4 in float32"),
         ("fp16", "3 in float32 with weights stored as float16, 4 in float32"),
-        ("int16x8", "of 7 operators, 7 with 16-bit activations and 8-bit weights"),
+        ("int16x8", "7 operators, all with 16-bit activations and 8-bit weights"),
     ],
 )
 def test_what_operators_compute_in_is_told_as_it_is(
@@ -385,7 +412,7 @@ def test_the_table_and_the_page_of_the_run(
     assert said.status == 0
     assert "(chosen)" in said.out
     assert "top1" in said.out
-    assert "of 7 operators, 7 in 8-bit integers" in said.out
+    assert "7 operators, all in 8-bit integers" in said.out
     page = (tmp_path / "network.int8.tflite.report.html").read_text()
     assert "network" in page
     assert "http" not in page.replace("http-equiv", "")
