@@ -56,22 +56,11 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     """
     assert result.chosen is not None
     attempt, candidate = result.chosen
-    material = result.material
-    float_seconds = result.float_seconds
+    material, float_seconds = result.material, result.float_seconds
     path, file = candidate.path, candidate.file
     layers, problems = _layers(request, result, path, file)
     alarm = find_alarm(request, attempt.recipe.name, material.budget, candidate)
-    warnings = [
-        *([alarm] if alarm else []),
-        *result.warnings,
-        *attempt.prepared.notes,
-        *_sparse_activations(attempt, candidate),
-        *([_CUT_SHORT.format(request.search_seconds)] if result.is_cut_short else []),
-        *file.warnings,
-        *problems,
-        *tell_lost_infinities(candidate.outputs),
-        *_disappointments(candidate, path, request.artifact, float_seconds),
-    ]
+    warnings = [*([alarm] if alarm else []), *_warnings(request, result, problems)]
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,
@@ -101,6 +90,23 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
 
 
+def _warnings(
+    request: QuantizationRequest, result: Result, problems: Sequence[str]
+) -> Iterator[str]:
+    """What the user should know, `problems` of looking into the file among it."""
+    assert result.chosen is not None
+    attempt, candidate = result.chosen
+    yield from result.warnings
+    yield from attempt.prepared.notes
+    yield from _sparse_activations(attempt, candidate)
+    if result.is_cut_short:
+        yield _CUT_SHORT.format(request.search_seconds)
+    yield from candidate.file.warnings
+    yield from problems
+    yield from tell_lost_infinities(candidate.outputs)
+    yield from _disappointments(candidate, request.artifact, result.float_seconds)
+
+
 def _needs_ranges(candidate: Candidate) -> bool:
     return candidate.plan.io != DType.FLOAT32 or any(
         precision.is_static for precision in candidate.file.precisions.values()
@@ -122,7 +128,7 @@ def _sparse_activations(attempt: Attempt, candidate: Candidate) -> Iterator[str]
 
 
 def _disappointments(
-    candidate: Candidate, path: Path, artifact: Path, float_seconds: float | None
+    candidate: Candidate, artifact: Path, float_seconds: float | None
 ) -> Iterator[str]:
     """What one quantizes for, and did not get."""
     seconds = candidate.latency_seconds
@@ -131,7 +137,7 @@ def _disappointments(
         yield f"slower than the float model on this machine: {ratio:.2f} times its latency"
     if all(precision == FLOAT32 for precision in candidate.file.precisions.values()):
         yield "every operator stays in float32: nothing less keeps within the budget"
-    elif measure_size(path) >= measure_size(artifact):
+    elif candidate.size_bytes >= measure_size(artifact):
         yield "no smaller than the float model: it has few weights, or most stay as they are"
 
 
