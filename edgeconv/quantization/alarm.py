@@ -61,5 +61,5 @@ def _advise(request: QuantizationRequest, recipe: str) -> str:
     if request.io != DType.FLOAT32:
         advice.insert(1, "--io float32")
     if request.observer != AUTO or request.steps != STEPS:
-        advice.insert(1, "no --observer and no --prepare, for the best of several ways")
-    return f"to lose less, give {', '.join(advice[:-1])}, or {advice[-1]}"
+        advice.insert(1, "the defaults of --observer and --prepare (the best of several ways then)")
+    return f"to lose less: {', '.join(advice[:-1])}, or {advice[-1]}"

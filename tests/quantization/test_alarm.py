@@ -86,7 +86,7 @@ def test_the_advice_fits_what_was_asked_for() -> None:
     budget = Budget(metric=find_metric("top1"), max_drop=None, before=1.0, evaluation=evaluation)
     told = find_alarm(request(), "int16x8", budget, candidate(0.1, 0.9))
     assert "--recipe int8-dynamic or fp16, or --calibration with real inputs" in told
-    assert "no --observer" in told
+    assert "defaults of --observer" in told
     assert "--io" not in told
     told = find_alarm(request(io=DType.INT8), "int8", budget, candidate(0.1, 0.9))
     assert "--io float32" in told
