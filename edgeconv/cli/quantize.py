@@ -238,15 +238,16 @@ def _tell(done: Quantization, screen: Screen) -> None:
     screen.show(
         cast("dict[str, object]", report.model_dump(mode="json", by_alias=True)), _summarize(report)
     )
+    alarm = report.alarm if done.error is None else None  # an error says what to do itself
     for text in report.warnings:
-        if text != report.alarm:
+        if text != alarm:
             screen.note(f"warning: {text}")
     if done.artifact is not None:
         screen.note(f"artifact: {done.artifact.path}")
     if done.page is not None:
         screen.note(f"report: {done.page}")
-    if report.alarm:  # last, where it is read, and however quiet one is
-        print_message(f"warning: {report.alarm}")
+    if alarm:  # last, where it is read, and however quiet one is
+        print_message(f"warning: {alarm}")
 
 
 def _summarize(report: QuantizationReport) -> str:

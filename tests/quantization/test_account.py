@@ -134,6 +134,7 @@ def test_latency_is_measured_of_integer_inputs(desk: Desk, monkeypatch: pytest.M
     monkeypatch.setattr("edgeconv.quantization.engine.measure_latencies", listen)
     account = desk.quantize(recipe="int8", io=DType.INT8, calibration=desk.calibrate(images()))
     assert cast("float", account.facts["latency_seconds"]) > 0
+    assert not account.facts["is_cut_short"]
     ((original, *others),) = seen
     assert original != "RealSession"
     assert others
