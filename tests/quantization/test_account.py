@@ -56,8 +56,7 @@ class Desk:
             output=self.folder / "out",
             scratch=self.folder,
             metric="cosine",
-            search_seconds=2.0,
-            **choices,  # type: ignore[arg-type]  # the fields of a request by name
+            **{"search_seconds": 2.0, **choices},  # type: ignore[arg-type]  # the fields of a request by name
         )
         return give_account(request, run(request, self.open))
 
@@ -193,7 +192,7 @@ def test_a_recipe_that_keeps_everything_for_the_budget_says_so_and_makes_it_agai
 ) -> None:
     desk = Desk(tmp_path, "onnx")
     words = {"calibration": desk.calibrate(images()), "data": tmp_path / "data.npz"}
-    facts = desk.quantize(recipe="int8", max_drop=0.0, **words).facts
+    facts = desk.quantize(recipe="int8", max_drop=0.0, search_seconds=120.0, **words).facts
     assert facts["precisions"] == {"float32": len(cast("list[object]", facts["layers"]))}
     assert any("every operator stays in float32" in w for w in cast("list[str]", facts["warnings"]))
     overrides = cast("dict[str, dict[str, str]]", facts["reproduce"])["overrides"]
@@ -207,7 +206,9 @@ def test_operators_that_the_search_kept_are_listed_with_the_reason(desk: Desk) -
     words = {"calibration": desk.calibrate(images()), "data": desk.folder / "data.npz"}
     plain = desk.quantize(recipe="int4-weights", **words).facts
     drop = cast("dict[str, float]", plain["evaluation"])["drop"]
-    facts = desk.quantize(recipe="int4-weights", max_drop=drop * 0.9, **words).facts
+    facts = desk.quantize(
+        recipe="int4-weights", max_drop=drop * 0.9, search_seconds=120.0, **words
+    ).facts
     assert facts["is_met"]
     kept = cast("list[dict[str, str]]", facts["operators_kept"])
     whole = {one["name"] for one in cast("list[dict[str, str]]", plain["operators_kept"])}
