@@ -392,7 +392,7 @@ def _split_inputs(
     if isinstance(given, Sequence) and not isinstance(given, str):
         return tuple(given), None
     raise InvalidInputError(
-        f"example inputs cannot be a {type(given).__name__}",
+        f"example inputs cannot be an object of type {type(given).__name__}",
         hint="give a tensor, a tuple of them, or a mapping from the names of forward's parameters",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from edgeconv.quantized_artifact import QuantizedArtifact
 from edgeconv.quantizing import run_quantization
 
 __all__ = ["quantize"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def quantize(  # noqa: PLR0913 - one parameter for each option
@@ -131,6 +134,8 @@ def quantize(  # noqa: PLR0913 - one parameter for each option
         done = run_quantization(
             make_options(path, folder_out, choices, name=name, use_cache=use_cache), Silent()
         )
+    if done.report.alarm:
+        _LOG.warning("'%s': %s", path, done.report.alarm)
     if done.artifact is None:
         raise done.error or ValidationError(f"'{path}' was not quantized")
     return done.artifact

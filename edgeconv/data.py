@@ -58,7 +58,7 @@ def check_data(data: Data) -> None:
             raise InvalidInputError(f"samples '{data}' are no regular file", hint=_HINT)
     elif not isinstance(data, Mapping | Iterable) and not callable(data):
         raise UsageError(
-            f"samples cannot be a {type(data).__name__}",
+            f"samples cannot be an object of type {type(data).__name__}",
             hint="give a path, a mapping from input name to array, or batches of such mappings",
         )
 

@@ -26,6 +26,7 @@ from edgeconv.quantization_options import QuantizationOptions
 from edgeconv.quantized_artifact import QuantizedArtifact
 from edgeconv.report.quantization_files import REPORT_SUFFIX, check_reports, forget_reports
 from edgeconv.settings import Settings, load_settings
+from edgeconv.signature import DType
 from edgeconv.store import Store
 from edgeconv.store.files import remove
 
@@ -46,13 +47,13 @@ class Quantization:
     Attributes:
         artifact: What was delivered; None if nothing met the budget or passed verification.
         report: All about it.
-        page: The report as a page.
+        page: The report as a page; None where what was rejected could not be kept, and its report neither.
         error: Why nothing was delivered.
     """
 
     artifact: QuantizedArtifact | None
     report: QuantizationReport
-    page: Path
+    page: Path | None
     error: ValidationError | None = None
 
 
@@ -258,14 +259,15 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
     from edgeconv.report.quantization import build_quantization_report, write_quantization_report
 
     error = _judge(made)
-    check_reports(output.path, made.file_name)
+    path: Path | None = None
+    folder: Path | None = output.path
     if error is None:
+        check_reports(output.path, made.file_name)
         forget_reports(output.path / REJECTED, made.file_name)
         output.forget_rejected(made.file_name)
         path = output.deliver(made.path, made.file_name, find_format(made.spec.format))
-        folder = output.path
     else:
-        path, folder = None, _reject(made, output, error)
+        folder = _reject(made, output, error)
     report = build_quantization_report(
         made.facts,
         name=made.name,
@@ -279,14 +281,14 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         error=error,
     )
     try:
-        page = write_quantization_report(report, folder, made.file_name)
+        page = folder and write_quantization_report(report, folder, made.file_name)
     except OutputError:
         # A full disk: an artifact without its evidence is no delivery.
         if path is not None:
             remove(path)
-            forget_reports(folder, made.file_name)
+            forget_reports(output.path, made.file_name)
         raise
-    if path is None:
+    if path is None or page is None:
         return Quantization(artifact=None, report=report, page=page, error=error)
     artifact = _measured(Artifact.read(path), report, page)
     return Quantization(artifact=artifact, report=report, page=page)
@@ -316,16 +318,30 @@ def _measured(artifact: Artifact, report: QuantizationReport, page: Path) -> Qua
     )
 
 
-def _reject(made: _Made, output: OutputFolder, error: ValidationError) -> Path:
-    """Keep what is not delivered; where it is."""
+def _reject(made: _Made, output: OutputFolder, error: ValidationError) -> Path | None:
+    """Keep what is not delivered.
+
+    Returns:
+        Where it is, and its report belongs; None where it cannot be kept, which the error says then: beside an artifact that
+        was delivered before, its report would pass for that one's.
+    """
+    folder = output.path / REJECTED
     reason: dict[str, Json] = {
         "format": made.spec.format,
         "route": [made.spec.id],
         "reason": error.message,
         "verdict": {"why": error.why},
     }
-    kept = output.reject(made.path, made.file_name, reason)
-    return output.path if kept is None else kept.parent
+    try:
+        check_reports(folder, made.file_name)
+        kept = output.reject(made.path, made.file_name, reason)
+    except OutputError:
+        kept = None
+    if kept is None:
+        told = f"nor is it kept: '{folder}' holds something else of its name, or cannot be written"
+        error.details = (*error.details, told)
+        return None
+    return folder
 
 
 def _judge(made: _Made) -> ValidationError | None:
@@ -363,6 +379,10 @@ def _missed(made: _Made) -> ValidationError:
     evaluation = cast("dict[str, Json]", made.facts["evaluation"])
     drop, wanted = cast("float", evaluation["drop"]), cast("float", evaluation["max_drop"])
     more = "give more calibration data" if made.facts["calibration"] else "give calibration data"
+    if made.facts["io"] != DType.FLOAT32:
+        more = f"leave inputs and outputs float with --io float32, {more}"
+    if made.facts["is_cut_short"]:
+        more = f"search longer with --search-seconds, {more}"
     return ValidationError(
         f"no {made.facts['recipe']} model within the budget was found for '{made.name}'",
         why=(

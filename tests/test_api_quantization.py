@@ -271,3 +271,21 @@ def test_images_are_read_as_the_table_says(tmp_path: Path) -> None:
     assert any("1 folder of a class has no images: 'a'" in text for text in verdict.notes)
     with pytest.raises(ec.InvalidInputError, match="labels are out of range"):
         ec.validate(path, reference=model, data=tmp_path / "images", config=config)
+
+
+def test_a_great_loss_is_logged(
+    shelf: Shelf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file comes back all the same: nobody set a budget."""
+    image = np.load(shelf.calibration)["image"]
+    data, out = shelf.test, tmp_path
+    ec.quantize(shelf.onnx, calibration={"image": image}, data=data, observer="min-max", out=out)
+    assert caplog.messages == []
+    image[3, 2, 2, 1] = 1000.0
+    small = ec.quantize(
+        shelf.onnx, calibration={"image": image}, data=data, observer="min-max", out=out
+    )
+    assert small.precision == "int8"
+    (told,) = caplog.messages
+    assert "top1 fell from 1 to 0." in told
+    assert "--max-drop" in told

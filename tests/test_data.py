@@ -89,7 +89,7 @@ def test_a_path_is_written_nowhere(tmp_path: Path) -> None:
     [
         ("", UsageError, "an empty text"),
         ("no-such.npz", InvalidInputError, "do not exist"),
-        (3, UsageError, "cannot be a int"),
+        (3, UsageError, "cannot be an object of type int"),
         ({}, InvalidInputError, "hold no arrays"),
         ({"image": object()}, InvalidInputError, "no array of numbers"),
         ({"image": [[1, 2], [3]]}, InvalidInputError, "is no array"),

@@ -209,7 +209,7 @@ def test_samples_go_with_a_factory_as_well(made: Made, tmp_path: Path) -> None:
     ("samples", "error", "text"),
     [
         ("no-such.npz", ec.InvalidInputError, "do not exist"),
-        (7, ec.UsageError, "cannot be a int"),
+        (7, ec.UsageError, "cannot be an object of type int"),
         ([], ec.InvalidInputError, "there are no samples"),
         ([FEATURES], ec.InvalidInputError, "batch 0 of the samples is a ndarray"),
         ({"image": FEATURES}, ec.InvalidInputError, "no array for input 'features'"),
@@ -240,13 +240,13 @@ def test_samples_that_cannot_be_used_are_refused(
         (
             lambda _: ec.capture(Net(), cast("Tensor", FEATURES)),
             ec.InvalidInputError,
-            "cannot be a ndarray",
+            "cannot be an object of type ndarray",
         ),
         (lambda _: ec.capture(Net(), (FEATURES,)), ec.InvalidInputError, "is a NumPy array"),
         (
             lambda _: ec.capture(Net(), cast("Tensor", None)),
             ec.InvalidInputError,
-            "cannot be a NoneType",
+            "cannot be an object of type NoneType",
         ),
         (lambda _: ec.capture(Net(), ()), ec.InvalidInputError, "do not fit the model's forward"),
         (lambda _: ec.capture(Net(), {"x": torch.rand(2, 4)}), ec.InvalidInputError, "do not fit"),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from edgeconv.cli.screen import as_table
-from edgeconv.report.figures import format_latency, format_size
-from edgeconv.report.quantization import QuantizationReport, QuantizedCandidateReport
+from edgeconv.report.figures import format_latency, format_precisions, format_size
+from edgeconv.report.quantization import (
+    EvaluationReport,
+    QuantizationReport,
+    QuantizedCandidateReport,
+)
 
 __all__ = ["describe_quantization", "summarize_quantization"]
 
@@ -13,9 +17,8 @@ _SHOWN_CANDIDATES = 12
 
 
 def summarize_quantization(report: QuantizationReport) -> str:
-    """The float model, what was chosen, what was measured, and how much of it computes in integers."""
-    kept = len(report.operators_kept)
-    more = f"; {kept} kept otherwise, see the report" if kept else ""
+    """The float model, what was chosen, what was measured, and what its operators compute in."""
+    more = "; the report says why" if report.operators_kept else ""
     return f"{_table(report)}{more}"
 
 
@@ -28,17 +31,17 @@ def _table(report: QuantizationReport) -> str:
         format_latency(report.float_model.latency_seconds)
         if report.float_model.latency_seconds
         else "-",
-        *([f"{judged.before:.4f}", "-"] if judged else []),
+        *([format(judged.before, _style(judged)), "-"] if judged else []),
         "-",
     ]
     measured = [one for one in report.candidates if one.is_chosen or one.score is not None]
     is_long = len(measured) > _SHOWN_CANDIDATES
     shown = [one for one in measured if one.is_chosen or one.is_pareto] if is_long else measured
-    rows = [float_cells, *(_cells(one, has_score=judged is not None) for one in shown)]
+    rows = [float_cells, *(_cells(one, judged) for one in shown)]
     table = as_table(header, rows, right=tuple(range(1, len(header))))
     if is_long:
         table += f"\n{len(measured) - len(shown)} more were measured, which are no better in size or accuracy"
-    return f"{table}\n{100 * report.integer_share:.0f} % of the operators compute in integers"
+    return f"{table}\n{format_precisions(report.precisions)}"
 
 
 def describe_quantization(report: QuantizationReport) -> str:
@@ -53,12 +56,18 @@ def describe_quantization(report: QuantizationReport) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _cells(one: QuantizedCandidateReport, *, has_score: bool) -> list[str]:
+def _style(judged: EvaluationReport) -> str:
+    """Shares have four places; other figures may be of any size."""
+    return ".4f" if judged.unit == "%" else ".4g"
+
+
+def _cells(one: QuantizedCandidateReport, judged: EvaluationReport | None) -> list[str]:
     scores = []
-    if has_score:
+    if judged is not None:
+        style = _style(judged)
         scores = [
-            "-" if one.score is None else f"{one.score:.4f}",
-            "-" if one.drop is None else f"{one.drop:+.4f}",
+            "-" if one.score is None else format(one.score, style),
+            "-" if one.drop is None else format(one.drop, f"+{style}"),
         ]
     return [
         f"{one.name}{' (chosen)' if one.is_chosen else ''}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from edgeconv.cli.options import AsJson, NoCache, Quiet, Seed, Timeout, Verbose, read_path
-from edgeconv.cli.screen import Screen
+from edgeconv.cli.screen import Screen, print_message
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -238,8 +238,13 @@ def _tell(done: Quantization, screen: Screen) -> None:
         cast("dict[str, object]", report.model_dump(mode="json", by_alias=True)),
         summarize_quantization(report),
     )
+    alarm = report.alarm if done.error is None else None  # an error says what to do itself
     for text in report.warnings:
-        screen.note(f"warning: {text}")
+        if text != alarm:
+            screen.note(f"warning: {text}")
     if done.artifact is not None:
         screen.note(f"artifact: {done.artifact.path}")
-    screen.note(f"report: {done.page}")
+    if done.page is not None:
+        screen.note(f"report: {done.page}")
+    if alarm:  # last, where it is read, and however quiet one is
+        print_message(f"warning: {alarm}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path, PurePath
 
 import torch
@@ -73,6 +74,7 @@ def _user_line(node: fx.Node) -> str:
     return f"{PurePath(frame['file']).name}:{frame['line']} in {frame['function']}"
 
 
+@lru_cache(maxsize=4096)
 def _is_in(folders: tuple[str, ...], file: str) -> bool:
     """Whether a file is in one of the folders; a folder is given by its path, or by its name where it may be anywhere."""
     path = PurePath(file)

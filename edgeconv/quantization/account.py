@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import glob
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from edgeconv.artifact import measure_size
-from edgeconv.errors import EdgeconvError
-from edgeconv.formats.handler import Array
+from edgeconv.errors import EdgeconvError, counted
 from edgeconv.plugin.job import Json
-from edgeconv.plugin.quantizer import FloatModel, QuantizedFile
+from edgeconv.plugin.quantizer import FLOAT32, QuantizedFile
+from edgeconv.quantization.alarm import find_alarm
 from edgeconv.quantization.candidates import Candidate, is_integer
 from edgeconv.quantization.engine import Attempt, Result
 from edgeconv.quantization.evaluation import Evaluation
 from edgeconv.quantization.evidence import (
     LayerEvidence,
     compare_layers,
-    compare_outputs,
     tell_lost_infinities,
 )
+from edgeconv.quantization.observers import is_sparse
+from edgeconv.quantization.reasons import find_reasons
 from edgeconv.quantization.recipes import name_precision
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import DType
 
 __all__ = ["Account", "give_account", "mark_pareto"]
 
+_ENTROPY = "entropy"
+_CUT_SHORT = "the search ended when its {:g} seconds were over: with more --search-seconds it may find a better file"
 _SLOWER = 1.05  # less is noise
-_FAINT_DB = 3.0  # half of the power is noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,31 +56,20 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
     """
     assert result.chosen is not None
     attempt, candidate = result.chosen
-    material, model = result.material, attempt.prepared.model
-    float_seconds = result.float_seconds
+    material, float_seconds = result.material, result.float_seconds
     path, file = candidate.path, candidate.file
-    if request.io != DType.FLOAT32:
-        path = request.scratch / f"io{result.bench.suffix}"
-        file = model.quantize(replace(candidate.plan, io=request.io), path)
     layers, problems = _layers(request, result, path, file)
-    reference, outputs = _run(model, candidate, path, result)
-    warnings = [
-        *result.warnings,
-        *attempt.prepared.notes,
-        *file.warnings,
-        *problems,
-        *tell_lost_infinities(reference, outputs),
-        *_disappointments(candidate, path, request.artifact, float_seconds),
-        *_unbounded_losses(result, candidate),
-    ]
+    alarm = find_alarm(request, attempt.recipe.name, material.budget, candidate)
+    warnings = [*([alarm] if alarm else []), *_warnings(request, result, problems)]
     facts: dict[str, object] = {
         "recipe": attempt.recipe.name,
         "io": request.io.value,
-        "observer": attempt.observer if attempt.recipe.needs_calibration else None,
+        "observer": attempt.observer if _needs_ranges(candidate) else None,
         "preparation": attempt.prepared.changes,
         "calibration": dict(material.manifest) or None,
         "evaluation": _evaluation(result, candidate),
         "is_met": result.is_met,
+        "is_cut_short": result.is_cut_short,
         "float": {"size_bytes": measure_size(request.artifact), "latency_seconds": float_seconds},
         "size_bytes": measure_size(path),
         "latency_seconds": candidate.latency_seconds,
@@ -88,40 +77,69 @@ def give_account(request: QuantizationRequest, result: Result) -> Account:
         "integer_share": _integer_share(file, layers),
         "precisions": dict(Counter(layer.precision for layer in layers)),
         "operators_kept": _kept(layers),
-        **_compare(reference, outputs, material.fidelity),
+        "outputs": [one.to_json() for one in candidate.outputs],
+        "compared_samples": len(material.fidelity.indices) if material.fidelity else 0,
         "layers": [layer.to_json() for layer in layers],
         "ranking": [{"operator": one.operator, "snr_db": one.snr_db} for one in result.ranking],
         "candidates": _candidates(result, candidate),
         "chosen": candidate.name,
         "reproduce": _reproduce(request, attempt, candidate),
         "versions": dict(file.versions),
+        "alarm": alarm or None,
         "warnings": list(dict.fromkeys(warnings)),
     }
     return Account(chosen=path, facts=cast("dict[str, Json]", facts))
 
 
+def _warnings(
+    request: QuantizationRequest, result: Result, problems: Sequence[str]
+) -> Iterator[str]:
+    """What the user should know, `problems` of looking into the file among it."""
+    assert result.chosen is not None
+    attempt, candidate = result.chosen
+    yield from result.warnings
+    yield from attempt.prepared.notes
+    yield from _sparse_activations(attempt, candidate)
+    if result.is_cut_short:
+        yield _CUT_SHORT.format(request.search_seconds)
+    yield from candidate.file.warnings
+    yield from problems
+    yield from tell_lost_infinities(candidate.outputs)
+    yield from _disappointments(candidate, request.artifact, result.float_seconds)
+
+
+def _needs_ranges(candidate: Candidate) -> bool:
+    return candidate.plan.io != DType.FLOAT32 or any(
+        precision.is_static for precision in candidate.file.precisions.values()
+    )
+
+
+def _sparse_activations(attempt: Attempt, candidate: Candidate) -> Iterator[str]:
+    """Where the observer that was asked for could not choose the range."""
+    statistics = attempt.prepared.statistics
+    if attempt.observer != _ENTROPY or statistics is None or not _needs_ranges(candidate):
+        return
+    histograms = statistics.histograms
+    sparse = sum(is_sparse(histogram) for histogram in histograms.values())
+    if sparse:
+        yield (
+            f"too few values for '{_ENTROPY}' were seen of {sparse} of {counted(len(histograms), 'activation')}, whose ranges"
+            " are those of 'min-max': give more calibration samples"
+        )
+
+
 def _disappointments(
-    candidate: Candidate, path: Path, artifact: Path, float_seconds: float | None
+    candidate: Candidate, artifact: Path, float_seconds: float | None
 ) -> Iterator[str]:
     """What one quantizes for, and did not get."""
     seconds = candidate.latency_seconds
     if float_seconds and seconds and seconds > _SLOWER * float_seconds:
         ratio = seconds / float_seconds
         yield f"slower than the float model on this machine: {ratio:.2f} times its latency"
-    if measure_size(path) >= measure_size(artifact):
+    if all(precision == FLOAT32 for precision in candidate.file.precisions.values()):
+        yield "every operator stays in float32: nothing less keeps within the budget"
+    elif candidate.size_bytes >= measure_size(artifact):
         yield "no smaller than the float model: it has few weights, or most stay as they are"
-    if candidate.score is not None and not math.isfinite(candidate.score):
-        yield "the metric of the quantized model is no finite number: nothing is known of its accuracy"
-
-
-def _unbounded_losses(result: Result, candidate: Candidate) -> Iterator[str]:
-    """A ruined model is refused by a budget, or where nothing is evaluated; this is what is in between."""
-    budget, snr = result.material.budget, candidate.snr_db
-    if budget and budget.max_drop is None and snr is not None and snr < _FAINT_DB:
-        yield (
-            f"the outputs have little in common with the float model's: their signal-to-noise ratio is {snr:.1f} dB;"
-            " with --max-drop what loses too much is mended, or not delivered"
-        )
 
 
 def _layers(
@@ -129,7 +147,9 @@ def _layers(
 ) -> tuple[tuple[LayerEvidence, ...], list[str]]:
     """Every layer, with its error where the runtime lets look inside; and what is wrong if it does not."""
     assert result.chosen is not None
-    material, model = result.material, result.chosen[0].prepared.model
+    material, (attempt, candidate) = result.material, result.chosen
+    model = attempt.prepared.model
+    file = replace(file, reasons=find_reasons(request, attempt.prepared, candidate))
 
     def compare(fidelity: Evaluation | None) -> tuple[LayerEvidence, ...]:
         return compare_layers(model, path, file, fidelity, sources=request.sources)
@@ -139,37 +159,6 @@ def _layers(
     except EdgeconvError as error:
         told = f"its layers cannot be compared: the runtime's own kernels refuse it ({error.why})"
         return compare(None), [told]
-
-
-def _run(
-    model: FloatModel, candidate: Candidate, path: Path, result: Result
-) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """The outputs of the float model and of the file that is delivered, in float32 where it has integers there."""
-    fidelity = result.material.fidelity
-    if fidelity is None:
-        return {}, {}
-    outputs = result.bench.run(candidate.path, fidelity)
-    if path != candidate.path:
-
-        def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-            seen = model.observe_quantized(path, inputs)
-            return {name: seen[name] for name in outputs if name in seen}
-
-        with suppress(
-            EdgeconvError
-        ):  # what the runtime lets nobody look into was told with the layers
-            outputs |= fidelity.run(run)
-    return fidelity.reference, outputs
-
-
-def _compare(
-    reference: Mapping[str, Array], outputs: Mapping[str, Array], fidelity: Evaluation | None
-) -> dict[str, object]:
-    """The outputs beside the float model's, and on how many samples."""
-    return {
-        "outputs": compare_outputs(reference, outputs),
-        "compared_samples": len(fidelity.indices) if fidelity else 0,
-    }
 
 
 def _evaluation(result: Result, chosen: Candidate) -> dict[str, object] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,10 @@ from edgeconv.formats import load_handler
 from edgeconv.formats.handler import Session
 from edgeconv.plugin.quantizer import FloatModel, Precision, QuantizationPlan, QuantizedFile
 from edgeconv.quantization.evaluation import Evaluation, mean_snr_db
+from edgeconv.quantization.evidence import OutputEvidence, compare_outputs
 from edgeconv.quantization.metrics.spec import Metric
+from edgeconv.signature import DType, Signature
+from edgeconv.validation.integers import IntegerEnds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A quantized file and its figures.
+    """A quantized file, as it would be delivered, and its figures.
 
     Attributes:
         name: Tells it from others: `int8`, `int8, 3 operators in int16x8`.
@@ -52,6 +56,7 @@ class Candidate:
         file: What came of the plan.
         size_bytes: Its size.
         snr_db: Of its outputs to the float model's, on samples that are not evaluated.
+        outputs: How each of them differs from the float model's there.
         score: The metric's figure; None where nothing is evaluated.
         drop: By how much it is worse than the float model's.
         latency_seconds: Median of a run; None where it was not measured.
@@ -64,6 +69,7 @@ class Candidate:
     file: QuantizedFile
     size_bytes: int
     snr_db: float | None
+    outputs: tuple[OutputEvidence, ...] = ()
     score: float | None = None
     drop: float | None = None
     latency_seconds: float | None = None
@@ -80,6 +86,8 @@ class Workbench:
         scratch: Where they are written.
         fidelity: Samples on which outputs are compared with the float model's.
         budget: Of what is evaluated; None where nothing is.
+        signature: Of the float model; needed where `io` is no float.
+        io: What float inputs and outputs of the files are.
         made: Every candidate, in order.
     """
 
@@ -88,6 +96,8 @@ class Workbench:
     scratch: Path
     fidelity: Evaluation | None
     budget: Budget | None
+    signature: Signature | None = None
+    io: DType = DType.FLOAT32
     made: list[Candidate] = field(default_factory=list)
 
     def make(self, model: FloatModel, plan: QuantizationPlan, name: str) -> Candidate:
@@ -97,33 +107,40 @@ class Workbench:
             ConversionError: The library cannot do it.
         """
         path = self.scratch / f"{len(self.made):04}{self.suffix}"
+        plan = replace(plan, io=self.io)
         file = model.quantize(plan, path)
+        outputs = self._compare(path)
         candidate = Candidate(
             name=name,
             path=path,
             plan=plan,
             file=file,
             size_bytes=measure_size(path),
-            snr_db=self._snr_db(path),
+            snr_db=statistics.fmean(one.snr_db for one in outputs) if outputs else None,
+            outputs=outputs,
         )
         self.made.append(candidate)
         return candidate
 
-    def _snr_db(self, path: Path) -> float | None:
-        """How near a file's outputs are to the float model's."""
+    def _compare(self, path: Path) -> tuple[OutputEvidence, ...]:
+        """How a file's outputs differ from the float model's: looked at here, so that none need be kept."""
         if self.fidelity is None:
-            return None
-        return mean_snr_db(self.fidelity.reference, self.run(path, self.fidelity))
+            return ()
+        return compare_outputs(self.fidelity.reference, self.run(path, self.fidelity))
 
     def probe(self, model: FloatModel, plan: QuantizationPlan) -> float | None:
         """The fidelity of a plan in dB, of which nothing is kept.
+
+        Inputs and outputs are those of the plan: rounded ones would hide what a single operator loses.
 
         Raises:
             ConversionError: The library cannot do it.
         """
         path = self.scratch / f"probe{self.suffix}"
         model.quantize(plan, path)
-        return self._snr_db(path)
+        if self.fidelity is None:
+            return None
+        return mean_snr_db(self.fidelity.reference, self.run(path, self.fidelity))
 
     def evaluate(self, candidate: Candidate) -> Candidate:
         """Measure the metric; the candidate with its figures takes the place of the one without."""
@@ -145,9 +162,17 @@ class Workbench:
         return self._renew(candidate, replace(candidate, latency_seconds=seconds))
 
     def run(self, path: Path, evaluation: Evaluation) -> dict[str, Array]:
-        """What a file makes of some samples."""
-        with load_handler(self.format).open(path, threads=2) as session:
+        """What a file makes of some samples, in the float model's dtypes."""
+        with self.open(path, threads=2) as session:
             return evaluation.run(lambda inputs: _outputs(session, inputs))
+
+    def open(self, path: Path, *, threads: int) -> Session:
+        """A file, to be run as the float model is: what it has in integers is converted by its own scales."""
+        handler = load_handler(self.format)
+        if self.io == DType.FLOAT32 or self.signature is None:
+            return handler.open(path, threads=threads)
+        ends = IntegerEnds.between(self.signature, handler, path)
+        return ends.open(handler.open(path, threads=threads))
 
     def _renew(self, old: Candidate, new: Candidate) -> Candidate:
         self.made[self.made.index(old)] = new

@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeconv.errors import ConversionError, EdgeconvError
-from edgeconv.formats import find_format
+from edgeconv.errors import ConversionError, EdgeconvError, UsageError
+from edgeconv.formats import find_format, load_handler
 from edgeconv.plugin.quantizer import FLOAT32, FloatModel, Precision
 from edgeconv.quantization.candidates import Candidate, Workbench
 from edgeconv.quantization.latency import measure_latencies
 from edgeconv.quantization.material import Material, open_material
 from edgeconv.quantization.observers import find_observer
-from edgeconv.quantization.plans import check_recipe, make_plan, resolve, with_source
+from edgeconv.quantization.plans import make_plan, resolve, with_source
 from edgeconv.quantization.preparing import Prepared, Preparer, Step
 from edgeconv.quantization.recipes import RECIPES, Recipe, find_recipe
 from edgeconv.quantization.request import AUTO, QuantizationRequest
 from edgeconv.quantization.search import Refuge, Search, Sensitivity
+from edgeconv.quantization.usefulness import Usefulness
+from edgeconv.signature import DType
 
 __all__ = ["Attempt", "Result", "run"]
 
@@ -62,6 +65,7 @@ class Result:
         ranking: Operators by sensitivity, if that was measured.
         float_seconds: Median latency of the float model; None where nothing could be run.
         is_met: Whether the budget is met; True where there is none.
+        is_cut_short: Whether the search ended because its time was over.
         warnings: What the user should know.
     """
 
@@ -72,6 +76,7 @@ class Result:
     ranking: list[Sensitivity] = field(default_factory=list)
     float_seconds: float | None = None
     is_met: bool = True
+    is_cut_short: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -95,16 +100,19 @@ class _Engine:
         self._request = request
         self._open = open_model
         model = open_model()
+        self._usefulness = Usefulness(model=model, has_integer_ends=request.io != DType.FLOAT32)
         if request.recipe == AUTO:
-            recipes = _usable(model)
+            recipes = self._usefulness.find_recipes()
         else:
             recipes = [find_recipe(request.recipe)]
-            check_recipe(model, recipes[0])
+            self._usefulness.check_recipe(recipes[0])
         self._recipes = recipes
         operators = [with_source(one, request.sources) for one in model.operators]
         self._overrides = resolve(operators, request.overrides)
-        needs = any(recipe.needs_calibration for recipe in recipes) or any(
-            precision.is_static for precision in self._overrides.values()
+        needs = (
+            request.io != DType.FLOAT32
+            or any(recipe.needs_calibration for recipe in recipes)
+            or any(precision.is_static for precision in self._overrides.values())
         )
         material = open_material(request, model, needs_calibration=needs)
         bench = Workbench(
@@ -113,22 +121,45 @@ class _Engine:
             scratch=request.scratch,
             fidelity=material.fidelity,
             budget=material.budget,
+            signature=model.signature,
+            io=request.io,
         )
         self._result = Result(material=material, bench=bench, warnings=list(material.warnings))
         self._deadline = time.monotonic() + request.search_seconds
 
     def run(self) -> Result:
         """All recipes; the best candidate of them."""
-        owners: dict[Path, Attempt] = {}
-        for recipe in self._recipes:
-            owners |= self._try_recipe(recipe)
+        owners = self._try_recipes()
         budget = self._result.material.budget
         self._time(owners)
-        known = [one for one in self._result.bench.made if budget is None or one.score is not None]
+        made = [one for one in self._result.bench.made if one.path in owners]
+        known = [one for one in made if budget is None or one.score is not None]
         chosen = min(known, key=self._rank)
         self._result.chosen = (owners[chosen.path], chosen)
         self._result.is_met = budget is None or budget.max_drop is None or chosen.is_within
         return self._result
+
+    def _try_recipes(self) -> dict[Path, Attempt]:
+        """All recipes; of several, those that the library fails on are left out.
+
+        Returns:
+            What each candidate came from.
+
+        Raises:
+            EdgeconvError: None of them can be carried out.
+        """
+        owners: dict[Path, Attempt] = {}
+        problems: list[EdgeconvError] = []
+        for recipe in self._recipes:
+            try:
+                owners |= self._try_recipe(recipe)
+            except (ConversionError, UsageError) as error:
+                problems.append(error)
+                told = ": ".join(part for part in (error.message, error.why) if part)
+                self._result.warnings.append(f"left out: {told}")
+        if not owners:
+            raise problems[0]
+        return owners
 
     def _try_recipe(self, recipe: Recipe) -> dict[Path, Attempt]:
         """Every way to carry out a recipe, and the search from the best of them, if the budget asks for one.
@@ -173,14 +204,16 @@ class _Engine:
         """Latency of the candidates that may be chosen, and of the float model."""
         bench, fidelity = self._result.bench, self._result.material.fidelity
         known = [one for one in bench.made if one.path in owners and one.score is not None]
-        known = known or [max(bench.made, key=_nearness)]
+        known = known or [max((a.candidate for a in owners.values()), key=_nearness)]
         timed = sorted(known, key=lambda one: (not one.is_within, one.size_bytes))[:_MOST_TIMED]
         if fidelity is None:
             return
         inputs = next(fidelity.dataset.read(fidelity.indices[:1])).inputs
-        seconds = measure_latencies(
-            self._request.format, [self._request.artifact, *(one.path for one in timed)], inputs
-        )
+        handler = load_handler(self._request.format)
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(handler.open(self._request.artifact, threads=1))]
+            sessions += [stack.enter_context(bench.open(one.path, threads=1)) for one in timed]
+            seconds = measure_latencies(sessions, inputs)
         self._result.float_seconds = seconds[0]
         for one, taken in zip(timed, seconds[1:], strict=True):
             bench.with_latency(one, taken)
@@ -205,6 +238,9 @@ class _Engine:
                     problems.append(error)
         if not attempts:
             raise _no_attempt(recipe, problems[0]) from problems[0]
+        if not self._request.is_settled:
+            best = max(attempts, key=lambda one: _nearness(one.candidate))
+            self._usefulness.check_file(recipe, best.candidate.file)
         return attempts
 
     def _ways(self, recipe: Recipe) -> list[frozenset[Step]]:
@@ -261,6 +297,7 @@ class _Engine:
         refuges = [one for one in _REFUGES if self._helps(one, attempt.recipe.precision)]
         for refuge in refuges if ranking else []:
             search.meet(ranking, refuge)
+        self._result.is_cut_short |= time.monotonic() > self._deadline
         return {one.path: attempt for one in self._result.bench.made[first:]}
 
     def _helps(self, refuge: Refuge, precision: Precision) -> bool:
@@ -280,12 +317,3 @@ def _no_attempt(recipe: Recipe, error: EdgeconvError) -> ConversionError:
         why="; ".join(part for part in (error.message, error.why) if part),
         hint="try another recipe, or keep operators in float with --override 'PATTERN=float32'",
     )
-
-
-def _usable(model: FloatModel) -> list[Recipe]:
-    """Every recipe that has a kernel for some operator."""
-    return [
-        recipe
-        for recipe in RECIPES.values()
-        if not all(model.refusal(one, recipe.precision) for one in model.operators)
-    ]

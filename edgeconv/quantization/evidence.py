@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LayerEvidence",
+    "OutputEvidence",
     "compare_layers",
     "compare_outputs",
     "describe_precision",
@@ -48,6 +49,33 @@ class LayerEvidence:
     snr_db: float | None
     source: str
     reason: str
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputEvidence:
+    """How an output differs from the float model's over all samples.
+
+    Attributes:
+        name: Its name.
+        snr_db: Signal-to-noise ratio.
+        cosine: Cosine similarity.
+        max_abs_error: The largest difference; None where something is not finite that should be.
+        top1_agreement: The share of samples with the same largest value; None where the output is no row of classes.
+        is_finite: Whether it is finite wherever the float model's is.
+        has_lost_infinities: Whether it is finite somewhere where the float model's is infinite.
+    """
+
+    name: str
+    snr_db: float
+    cosine: float
+    max_abs_error: float | None
+    top1_agreement: float | None
+    is_finite: bool
+    has_lost_infinities: bool
 
     def to_json(self) -> dict[str, object]:
         """As JSON data."""
@@ -124,34 +152,35 @@ class _Errors:
         return round(float(10 * np.log10(max(signal, 1e-300) / noise)), 2)
 
 
-def tell_lost_infinities(reference: Mapping[str, Array], outputs: Mapping[str, Array]) -> list[str]:
+def tell_lost_infinities(outputs: Sequence[OutputEvidence]) -> list[str]:
     """What to know of outputs that are infinite in the float model, as masked scores are, and finite now."""
     return [
-        f"output '{name}' is infinite for some values in the float model, and finite here: look for large values, not for infinite ones"
-        for name, wanted in reference.items()
-        if bool((np.isinf(wanted) & np.isfinite(outputs[name])).any())
+        f"output '{one.name}' is infinite for some values in the float model, and finite here: look for large values, not for infinite ones"
+        for one in outputs
+        if one.has_lost_infinities
     ]
 
 
 def compare_outputs(
     reference: Mapping[str, Array], outputs: Mapping[str, Array]
-) -> list[dict[str, object]]:
+) -> tuple[OutputEvidence, ...]:
     """How each output differs from the float model's."""
-    return [_compare_output(name, wanted, outputs[name]) for name, wanted in reference.items()]
+    return tuple(_compare_output(name, wanted, outputs[name]) for name, wanted in reference.items())
 
 
-def _compare_output(name: str, wanted: Array, got: Array) -> dict[str, object]:
+def _compare_output(name: str, wanted: Array, got: Array) -> OutputEvidence:
     is_told = np.isfinite(wanted)  # a masked score is infinite, and says nothing
     is_finite = bool(np.isfinite(got[is_told]).all())
     exact = np.where(is_told, wanted, 0).astype(np.float64)
     other = np.where(is_told & np.isfinite(got), got, 0).astype(np.float64)
     lengths = float(np.linalg.norm(exact) * np.linalg.norm(other))
     is_classes = exact.ndim == 2 and exact.shape[1] > 1
-    return {
-        "name": name,
-        "snr_db": snr_db(wanted, got),
-        "cosine": float((exact * other).sum()) / lengths if lengths else 1.0,
-        "max_abs_error": float(np.abs(exact - other).max(initial=0.0)) if is_finite else None,
-        "top1_agreement": float(np.mean(wanted.argmax(1) == got.argmax(1))) if is_classes else None,
-        "is_finite": is_finite,
-    }
+    return OutputEvidence(
+        name=name,
+        snr_db=snr_db(wanted, got),
+        cosine=float((exact * other).sum()) / lengths if lengths else 1.0,
+        max_abs_error=float(np.abs(exact - other).max(initial=0.0)) if is_finite else None,
+        top1_agreement=float(np.mean(wanted.argmax(1) == got.argmax(1))) if is_classes else None,
+        is_finite=is_finite,
+        has_lost_infinities=bool((np.isinf(wanted) & np.isfinite(got)).any()),
+    )

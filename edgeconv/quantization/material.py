@@ -23,7 +23,7 @@ from edgeconv.quantization.evaluation import Evaluation, Run
 from edgeconv.quantization.metrics import choose_metric
 from edgeconv.quantization.preprocess import METADATA_KEY, Preprocess, read_preprocess
 from edgeconv.quantization.request import QuantizationRequest
-from edgeconv.signature import Signature, TensorSpec
+from edgeconv.signature import DType, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -165,8 +165,11 @@ def _random(request: QuantizationRequest, signature: Signature) -> Dataset:
         UsageError: It was not allowed.
     """
     if not request.random_samples:
+        what, whose = f"recipe '{request.recipe}' needs", "activations"
+        if request.io != DType.FLOAT32:
+            what, whose = f"{request.io} inputs and outputs need", "what they stand for"
         raise UsageError(
-            f"recipe '{request.recipe}' needs real inputs to find the ranges of activations",
+            f"{what} real inputs to find the ranges of {whose}",
             why="there is no calibration data, and ranges found on noise lose accuracy without a word",
             hint="give --calibration DATA: a .npz, a folder of .npy, or of images (or --allow-random-calibration to try)",
         )

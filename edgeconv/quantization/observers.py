@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Values: TypeAlias = NDArray[np.float64]
 
-__all__ = ["OBSERVERS", "Observer", "find_observer"]
+__all__ = ["OBSERVERS", "Observer", "find_observer", "is_sparse"]
 
 Observer: TypeAlias = Callable[[Histogram, int], Range]
 """From the histogram of an activation and the number of bits it will have, the range."""
@@ -29,6 +29,7 @@ Observer: TypeAlias = Callable[[Histogram, int], Range]
 _PERCENTILE = 0.9999
 _TRIED = 64
 _LEAST_SHARE = 0.1
+_LEAST_PER_BIN = 8
 
 
 def observe_min_max(histogram: Histogram, bits: int) -> Range:  # noqa: ARG001 - the observers' interface
@@ -78,20 +79,38 @@ def observe_entropy(histogram: Histogram, bits: int) -> Range:
     The Kullback-Leibler divergence between the absolute values, clipped at a threshold, and the same in as many levels as
     the integers have on one side, is least there.
 
+    Where a bin of the histogram holds few values, the divergence is that of chance, and least where almost everything is clipped:
+    with fewer than eight values for each bin the range is that of `min-max`. (Of two thousand values in two clusters the published
+    method kept the one near zero, a tenth of the range; joining bins until each holds enough clips more often, not less.)
+
     Source: Migacz, "8-bit Inference with TensorRT", GPU Technology Conference 2017.
     """
     whole = observe_min_max(histogram, bits)
-    half = len(histogram.counts) // 2
-    counts = histogram.counts[half:] + histogram.counts[half - 1 :: -1]
-    counts[0] = max(counts[0] - histogram.zeros, 0.0)
-    levels = min(2 ** (bits - 1), half // 2)
-    if whole.largest == 0 or not counts.any():
+    if whole.largest == 0 or is_sparse(histogram):
         return whole
+    counts = _absolute_counts(histogram)
+    half = len(counts)
+    levels = min(2 ** (bits - 1), half // 2)
     used = int(np.flatnonzero(counts)[-1]) + 1
     tried = np.unique(np.linspace(levels, max(used, levels), _TRIED * 2).astype(int))
     losses = [_divergence(counts, int(end), levels) for end in tried]
     threshold = float(tried[int(np.argmin(losses))]) * histogram.limit / half
     return Range(low=max(whole.low, -threshold), high=min(whole.high, threshold))
+
+
+def is_sparse(histogram: Histogram) -> bool:
+    """Whether too few values other than zero were seen for `entropy` to tell how they are distributed."""
+    counts = _absolute_counts(histogram)
+    used = np.flatnonzero(counts)
+    return not used.size or bool(counts.sum() < _LEAST_PER_BIN * (used[-1] + 1))
+
+
+def _absolute_counts(histogram: Histogram) -> Values:
+    """Counts of absolute values by bin, without exact zeros."""
+    half = len(histogram.counts) // 2
+    counts: Values = histogram.counts[half:] + histogram.counts[half - 1 :: -1]
+    counts[0] = max(counts[0] - histogram.zeros, 0.0)
+    return counts
 
 
 def find_observer(name: str) -> Observer:

@@ -12,12 +12,9 @@ from edgeconv.plugin.quantizer import FloatModel, Operator, Precision, Quantizat
 from edgeconv.quantization.calibration import Statistics
 from edgeconv.quantization.observers import Observer
 from edgeconv.quantization.overrides import Override
-from edgeconv.quantization.recipes import Recipe
-from edgeconv.signature import DType
 
 __all__ = [
     "bits_by_tensor",
-    "check_recipe",
     "make_plan",
     "resolve",
     "with_source",
@@ -67,23 +64,6 @@ def _matches(operator: Operator, pattern: str) -> bool:
     )
 
 
-def check_recipe(model: FloatModel, recipe: Recipe) -> None:
-    """Refuse a recipe that the runtime has no kernel for in any operator of a model, before the work starts.
-
-    Raises:
-        UsageError: There is none.
-    """
-    refusals = [model.refusal(operator, recipe.precision) for operator in model.operators]
-    if refusals and all(refusals):
-        reasons = list(dict.fromkeys(refusals))
-        raise UsageError(
-            f"recipe '{recipe.name}' does nothing for this model",
-            why="the runtime has no kernel for any of its operators in this precision",
-            hint="use another recipe; 'edgeconv quantize --help' lists them",
-            details=reasons[:8],
-        )
-
-
 def make_plan(
     precision: Precision,
     operators: Mapping[str, Precision],
@@ -91,14 +71,13 @@ def make_plan(
     statistics: Statistics | None,
     observer: Observer,
     model: FloatModel,
-    io: DType = DType.FLOAT32,
 ) -> QuantizationPlan:
     """A plan with the ranges of all activations, if there are any statistics of them."""
     ranges: dict[str, Range] = {}
-    plan = QuantizationPlan(default=precision, operators=operators, io=io)
+    plan = QuantizationPlan(default=precision, operators=operators)
     if statistics is not None:
         ranges = statistics.ranges(observer, bits_by_tensor(model, plan))
-    return QuantizationPlan(default=precision, operators=operators, ranges=ranges, io=io)
+    return QuantizationPlan(default=precision, operators=operators, ranges=ranges)
 
 
 def bits_by_tensor(model: FloatModel, plan: QuantizationPlan) -> dict[str, int]:

@@ -19,9 +19,21 @@ __all__ = [
     "format_floor",
     "format_integers",
     "format_latency",
+    "format_precisions",
     "format_seconds",
     "format_size",
 ]
+
+_PRECISIONS = {
+    "int8": "in 8-bit integers",
+    "int16x8": "with 16-bit activations and 8-bit weights",
+    "int8 dynamic": "in 8-bit integers that are made while it runs",
+    "int8 weights": "in float32 with weights stored in 8 bits",
+    "int4 weights": "in float32 with weights stored in 4 bits",
+    "float16": "in float16",
+    "float16 weights": "in float32 with weights stored as float16",
+    "float32": "in float32",
+}
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -104,6 +116,22 @@ def format_execution(execution: ExecutionReport) -> str:
     ]
     transposes = f"transposes: {execution.inner_transposes} inside, {execution.border_transposes} at the border"
     return f"{' '.join(filter(None, texts))}; {transposes}"
+
+
+def format_precisions(precisions: Mapping[str, int]) -> str:
+    """What the operators of a quantized model compute in, the plain ones last.
+
+    >>> format_precisions({"float32": 2, "int8": 12})
+    'of 14 operators, 12 in 8-bit integers, 2 in float32'
+    >>> format_precisions({"int8 weights": 3})
+    '3 operators, all in float32 with weights stored in 8 bits'
+    """
+    ordered = sorted(precisions.items(), key=lambda one: (one[0] == "float32", -one[1], one[0]))
+    total = counted(sum(precisions.values()), "operator")
+    told = [(count, _PRECISIONS.get(name, f"in {name}")) for name, count in ordered]
+    if len(told) == 1:
+        return f"{total}, all {told[0][1]}"
+    return f"of {total}, " + ", ".join(f"{count} {how}" for count, how in told)
 
 
 def format_integers(details: Mapping[str, object]) -> str:

@@ -17,7 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgeconv.artifact import digest_path
 from edgeconv.errors import EdgeconvError
 from edgeconv.report.document import write_text
-from edgeconv.report.figures import format_latency, format_seconds, format_size
+from edgeconv.report.figures import (
+    format_latency,
+    format_precisions,
+    format_seconds,
+    format_size,
+)
 from edgeconv.report.model import ErrorReport
 from edgeconv.report.page import open_templates
 from edgeconv.report.quantization_files import (
@@ -166,7 +171,9 @@ class QuantizationReport(_Model):
     size_bytes: int
     latency_seconds: float | None
     snr_db: float | None
-    integer_share: float = Field(description="Share of operators that compute in integers.")
+    integer_share: float = Field(
+        description="Share of operators that compute in integers; none where only weights are stored as such."
+    )
     precisions: dict[str, int] = Field(description="How many operators compute in what.")
     operators_kept: list[KeptReport]
     outputs: list[QuantizedOutputReport]
@@ -179,6 +186,10 @@ class QuantizationReport(_Model):
     chosen: str
     reproduce: dict[str, object] = Field(description="The recipe as data: --recipe FILE.")
     versions: dict[str, str]
+    alarm: str | None = Field(
+        default=None,
+        description="What was lost that the model is for, and what to do; the first of the warnings too.",
+    )
     warnings: list[str]
     seconds: float
     peak_memory_bytes: int
@@ -289,6 +300,7 @@ def _template() -> Template:
     environment = open_templates(_TEMPLATES)
     environment.filters |= {
         "latency": format_latency,
+        "precisions": format_precisions,
         "seconds": format_seconds,
         "size": format_size,
     }

@@ -15,9 +15,10 @@ from edgeconv.graph import Builder, Graph
 from edgeconv.plugin import Job
 from edgeconv.signature import Dim, DType
 from edgeconv_converters.edge_graph_onnx.worker import write_graph_as_onnx
+from tests.cli.conftest import CommandLine
 from tests.converters.ai_edge_quantizer.graphs import close, draw, write
 
-__all__ = ["Shelf", "stock"]
+__all__ = ["Shelf", "names_in", "stock", "succeed"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,10 @@ def stock(folder: Path) -> Shelf:
 def names_in(folder: Path) -> Sequence[str]:
     """Everything below a folder, as paths in it."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def succeed(edgeconv: CommandLine, *words: str | Path) -> dict[str, object]:
+    """The report of a quantization that must not fail."""
+    said = edgeconv("quantize", *words, "--json")
+    assert said.status == 0, said.err
+    return said.data

@@ -95,7 +95,7 @@ def factories(tmp_path: Path) -> Path:
         ("raises", ["factory", "RuntimeError: no such luck", "net.py:"]),
         ("nothing", ["returned nothing", "return model"]),
         ("a_class", ["returned the class 'Net'", "Net()"]),
-        ("text", ["returned a str", "returns an nn.Module"]),
+        ("text", ["returned an object of type str", "returns an nn.Module"]),
         ("weights", ["returned a OrderedDict", "load these weights"]),
         ("three", ["a tuple of Net, tuple, int"]),
         ("exits", ["it called sys.exit", "net.py:"]),

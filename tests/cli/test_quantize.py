@@ -20,7 +20,7 @@ from edgeconv.errors import OutputError
 from edgeconv.report import quantization
 from edgeconv.report.quantization_files import QUANTIZATION_SCHEMA_PATH, quantization_schema
 from tests.cli.conftest import CommandLine, Said
-from tests.cli.quantizable import Shelf, names_in
+from tests.cli.quantizable import Shelf, names_in, succeed
 from tests.execute.test_pool import wait_until_gone
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cli-quantize")]
@@ -32,12 +32,6 @@ both = pytest.mark.parametrize("format_id", FORMATS)
 @pytest.fixture(autouse=True)
 def _warm(warm: None) -> None:
     """Every command here runs in a worker that has imported its runtime."""
-
-
-def succeed(edgeconv: CommandLine, *words: str | Path) -> dict[str, object]:
-    said = edgeconv("quantize", *words, "--json")
-    assert said.status == 0, said.err
-    return said.data
 
 
 @both
@@ -138,9 +132,12 @@ def test_auto_takes_the_smallest_within_the_budget(
     assert (tmp_path / f"network.{report['recipe']}.onnx").exists()
 
 
-def reject(edgeconv: CommandLine, shelf: Shelf, out: Path) -> Said:
-    """A budget that nothing can meet: a metric that counts what is not exactly as it was."""
-    (out.parent / "exact.py").write_text(
+def reject(edgeconv: CommandLine, shelf: Shelf, out: Path, module: str = "exact") -> Said:
+    """A budget that nothing can meet: a metric that counts what is not exactly as it was.
+
+    A worker imports the module of that name once.
+    """
+    (out.parent / f"{module}.py").write_text(
         "import pathlib\n"
         "def same(outputs):\n"
         "    seen = pathlib.Path(__file__).with_name('seen')\n"
@@ -148,7 +145,7 @@ def reject(edgeconv: CommandLine, shelf: Shelf, out: Path) -> Said:
         "    seen.touch()\n"
         "    return 1.0 if is_first else 0.25\n"
     )
-    data = ("--calibration", shelf.calibration, "--data", shelf.test, "--metric", "exact:same")
+    data = ("--calibration", shelf.calibration, "--data", shelf.test, "--metric", f"{module}:same")
     words = ("--max-drop", "0.5", "--search-seconds", "2", "-o", out, "--json")
     return edgeconv("quantize", shelf.tflite, *data, *words)
 
@@ -171,6 +168,31 @@ def test_a_budget_that_cannot_be_met(
     assert names_in(out) == ["rejected", *names]
     succeed(edgeconv, shelf.tflite, "--calibration", shelf.calibration, "-o", out)
     assert not (out / "rejected").exists()  # what is good takes the place of what was not
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".report.json", ".report.html"], ids=lambda n: n or "artifact"
+)
+def test_what_cannot_be_kept_leaves_what_was_delivered_before_as_it_is(
+    edgeconv: CommandLine,
+    shelf: Shelf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    succeed(edgeconv, shelf.tflite, "--calibration", shelf.calibration, "-o", out)
+    theirs = out / "rejected" / f"network.int8.tflite{name}"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    said = reject(edgeconv, shelf, out, f"exact_{len(name)}_{name[-1:]}")
+    assert said.status == 6
+    assert "nor is it kept" in said.err
+    assert "report: " not in said.err
+    assert said.data["artifact"] is None
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 @both
@@ -200,6 +222,7 @@ def test_overrides_keep_operators_and_a_recipe_remembers_them(
     report = succeed(edgeconv, source, *data, "--override", f"{kept}=float32", "-o", tmp_path / "b")
     now = {one["name"]: one for one in cast("list[dict[str, str]]", report["layers"])}
     assert now[kept]["precision"] == "float32"
+    assert now[kept]["reason"] == "an override asks for it"
     assert sum(one["precision"] != "float32" for one in now.values()) > len(now) // 2
     file = f"network.int8.{format_id}"
     saved = tmp_path / "b" / f"{file}.recipe.json"
@@ -221,6 +244,22 @@ def test_integer_inputs_and_outputs(
         assert output["snr_db"] > 20
 
 
+@both
+def test_a_budget_holds_for_the_file_with_integer_ends(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, format_id: str
+) -> None:
+    image = np.load(shelf.calibration)["image"]
+    image[3, 2, 2, 1] = 1000.0  # integers of that range keep nothing of the other inputs
+    np.savez(tmp_path / "outlier.npz", image=image)
+    data = ("--calibration", tmp_path / "outlier.npz", "--data", shelf.test, "--max-drop", "5%")
+    words = (shelf.artifact(format_id), "--recipe", "int8-weights", *data)
+    succeed(edgeconv, *words, "-o", tmp_path / "float")
+    said = edgeconv("quantize", *words, "--io", "int8", "--search-seconds", "2", "-o", tmp_path)
+    assert said.status == 6
+    assert "--io float32" in said.err
+    assert not (tmp_path / f"network.int8-weights.{format_id}").exists()
+
+
 def test_the_report_of_the_conversion_stays(
     edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -231,6 +270,21 @@ def test_the_report_of_the_conversion_stays(
     succeed(edgeconv, tmp_path / "network.tflite", *words)
     assert (tmp_path / "report.json").read_text() == '{"schema": "edgeconv.report/1"}'
     assert (tmp_path / "report.html").read_text() == "the page"
+
+
+def test_what_was_made_of_a_foreign_file_is_replaced_and_nothing_else_is(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    words = (shelf.onnx, "--recipe", "int8-weights", "-o", tmp_path)
+    made = tmp_path / "network.int8-weights.onnx"
+    succeed(edgeconv, *words)
+    assert b'"edgeconv_version"' not in made.read_bytes()
+    succeed(edgeconv, *words)
+    made.write_bytes(shelf.onnx.read_bytes())
+    said = edgeconv("quantize", *words)
+    assert said.status == 2
+    assert "edgeconv did not make" in said.err
+    assert made.read_bytes() == shelf.onnx.read_bytes()
 
 
 def test_a_name(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
@@ -265,6 +319,85 @@ def test_a_metric_that_is_no_number_is_told(
     assert cast("dict[str, object]", report["evaluation"])["after"] is None
 
 
+@both
+def test_a_great_loss_is_told_last_and_everywhere(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, format_id: str
+) -> None:
+    """Without a budget nothing is refused for it."""
+    image = np.load(shelf.calibration)["image"]
+    image[3, 2, 2, 1] = 1000.0
+    np.savez(tmp_path / "outlier.npz", image=image)
+    data = ("--calibration", tmp_path / "outlier.npz", "--data", shelf.test)
+    words = (shelf.artifact(format_id), *data, "--observer", "min-max", "-o", tmp_path)
+    report = succeed(edgeconv, *words)
+    alarm = cast("str", report["alarm"])
+    assert alarm.startswith("top1 fell from 1 to 0.")
+    assert cast("list[str]", report["warnings"])[0] == alarm
+    assert all(word in alarm for word in ("--max-drop", "--recipe int16x8", "--calibration"))
+    page = (tmp_path / f"network.int8.{format_id}.report.html").read_text()
+    assert "Before you use it" in page
+    assert page.count("top1 fell from 1") == 1
+    for quiet in ((), ("-q",)):
+        said = edgeconv("quantize", *words, *quiet)
+        assert said.status == 0
+        assert said.err.splitlines()[-1] == f"warning: {alarm}"
+        assert said.err.count("top1 fell") == 1
+
+
+def test_a_search_that_has_no_time_says_so(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    data = ("--calibration", shelf.calibration, "--data", shelf.test, "--metric", "mse")
+    words = ("--max-drop", "0", "--search-seconds", "0", "-o", tmp_path)
+    said = edgeconv("quantize", shelf.onnx, *data, *words)
+    assert said.status == 6
+    assert "the search ended when its 0 seconds were over" in said.err
+    assert "search longer with --search-seconds" in said.err
+
+
+def test_figures_that_are_no_shares_have_the_places_they_need(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
+) -> None:
+    data = ("--recipe", "int8-weights", "--data", shelf.test, "--metric", "mse", "-o", tmp_path)
+    said = edgeconv("quantize", shelf.tflite, *data)
+    lost = cast(
+        "dict[str, float]",
+        json.loads((tmp_path / "network.int8-weights.tflite.report.json").read_text())[
+            "evaluation"
+        ],
+    )["drop"]
+    assert lost > 0
+    assert f"{lost:+.4g}" in said.out
+
+
+def test_no_alarm_where_little_is_lost(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
+    words = ("--calibration", shelf.calibration, "--data", shelf.test, "-o", tmp_path)
+    assert succeed(edgeconv, shelf.tflite, *words)["alarm"] is None
+    assert "Before you use it" not in (tmp_path / "network.int8.tflite.report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (
+            "int8-weights",
+            "of 7 operators, 3 in float32 with weights stored in 8 bits, 4 in float32",
+        ),
+        ("int8-dynamic", "3 in 8-bit integers that are made while it runs, 4 in float32"),
+        ("fp16", "3 in float32 with weights stored as float16, 4 in float32"),
+        ("int16x8", "7 operators, all with 16-bit activations and 8-bit weights"),
+    ],
+)
+def test_what_operators_compute_in_is_told_as_it_is(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, recipe: str, told: str
+) -> None:
+    words = ("--recipe", recipe, "--calibration", shelf.calibration, "-o", tmp_path)
+    said = edgeconv("quantize", shelf.tflite, *words)
+    assert said.status == 0, said.err
+    assert told in said.out
+    assert told in (tmp_path / f"network.{recipe}.tflite.report.html").read_text()
+
+
 def test_the_table_and_the_page_of_the_run(
     edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -273,7 +406,7 @@ def test_the_table_and_the_page_of_the_run(
     assert said.status == 0
     assert "(chosen)" in said.out
     assert "top1" in said.out
-    assert "of the operators compute in integers" in said.out
+    assert "7 operators, all in 8-bit integers" in said.out
     page = (tmp_path / "network.int8.tflite.report.html").read_text()
     assert "network" in page
     assert "http" not in page.replace("http-equiv", "")
@@ -322,63 +455,3 @@ def test_an_interrupted_run_leaves_nothing(shelf: Shelf, tmp_path: Path) -> None
     assert "Traceback" not in said
     assert list((cache / "runs").iterdir()) == []
     assert not out.exists()
-
-
-def test_the_same_again_is_not_done_again(
-    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    test = tmp_path / "test.npz"
-    test.write_bytes(shelf.test.read_bytes())
-    words = ("--calibration", shelf.calibration, "--data", test, "--observer", "min-max")
-    first = succeed(edgeconv, shelf.tflite, *words, "-o", tmp_path / "a")
-    assert first["is_cached"] is False
-    with monkeypatch.context() as patched:
-        patched.delattr("edgeconv.quantizing._run")  # no worker is asked
-        said = edgeconv("quantize", shelf.tflite, *words, "-o", tmp_path / "b")
-        again = succeed(edgeconv, shelf.tflite, *words, "-o", tmp_path / "b")
-    assert "cached" in said.err
-    assert again["is_cached"] is True
-    for figure in ("evaluation", "latency_seconds", "candidates", "sha256", "warnings"):
-        assert again[figure] == first[figure]
-    made = [tmp_path / folder / "network.int8.tflite" for folder in "ab"]
-    assert made[0].read_bytes() == made[1].read_bytes()
-    assert names_in(tmp_path / "a") == names_in(tmp_path / "b")
-
-    for more in (("--no-cache",), ("--seed", "1"), ("--prepare", "none")):
-        assert (
-            succeed(edgeconv, shelf.tflite, *words, *more, "-o", tmp_path / "c")["is_cached"]
-            is False
-        )
-    arrays = dict(np.load(test))
-    np.savez(test, **{**arrays, "label": (arrays["label"] + 1) % 5})
-    changed = succeed(edgeconv, shelf.tflite, *words, "-o", tmp_path / "c")
-    assert changed["is_cached"] is False
-    assert changed["evaluation"] != first["evaluation"]
-
-
-def test_a_metric_of_the_users_own_is_measured_every_time(
-    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = "from pathlib import Path\ndef of(outputs):\n    return float(Path({!r}).read_text())\n"
-    (tmp_path / "own_figure.py").write_text(text.format(str(tmp_path / "figure")))
-    words = ("--recipe", "int8-weights", "--data", shelf.test, "--metric", "own_figure:of")
-    for figure in (0.25, 0.75):
-        (tmp_path / "figure").write_text(str(figure))
-        report = succeed(edgeconv, shelf.tflite, *words, "-o", tmp_path / "out")
-        assert cast("dict[str, object]", report["evaluation"])["after"] == figure
-
-
-def test_a_file_of_another_tool_is_quantized_again_into_the_same_folder(
-    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path
-) -> None:
-    """It carries no record of edgeconv's: the report beside it says whose it is."""
-    words = (shelf.tflite, "--recipe", "int8-weights", "--no-cache", "-o", tmp_path)
-    first = succeed(edgeconv, *words)
-    assert succeed(edgeconv, *words)["sha256"] == first["sha256"]
-    made = tmp_path / "network.int8-weights.tflite"
-    made.write_bytes(made.read_bytes() + b"mine")
-    said = edgeconv("quantize", *words)
-    assert said.status == 2
-    assert "edgeconv did not make it" in said.err
-    assert made.read_bytes().endswith(b"mine")

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeconv.graph import Builder, Graph
+from edgeconv.plugin import Job
+from edgeconv.signature import DType
+from edgeconv_converters.edge_graph_onnx.worker import write_graph_as_onnx
 from tests.cli.conftest import CommandLine, Refusals
 from tests.cli.quantizable import Shelf, names_in
+from tests.converters.ai_edge_quantizer.graphs import close, write
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cli-quantize")]
 
@@ -292,3 +297,39 @@ def test_nothing_is_written_where_time_is_up(
     assert said.status == 5, said.err
     assert "hint: " in said.err
     assert not (tmp_path / "out").exists()
+
+
+def _graph(name: str, dtype: DType) -> Graph:
+    """A model that there is nothing to quantize in: it changes a shape, of whole numbers after an addition."""
+    b = Builder(name)
+    x = b.input("x", dtype, (2, 6))
+    if dtype != DType.FLOAT32:
+        x = b.op("ADD", x, b.constant(np.arange(6, dtype=dtype.value)))
+    return close(b, {"y": b.op("RESHAPE", x, shape=(3, 4))})
+
+
+@pytest.mark.parametrize("format_id", ["tflite", "onnx"])
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.INT32])
+def test_models_that_there_is_nothing_to_quantize_in(
+    refuse: Quantizations, tmp_path: Path, format_id: str, dtype: DType
+) -> None:
+    path = tmp_path / f"flat.{format_id}"
+    if format_id == "tflite":
+        write(_graph("flat", dtype), tmp_path)
+    else:
+        write_graph_as_onnx(_graph("flat", dtype), Job(inputs={}, output=path, name="flat"))
+    values = np.random.default_rng(0).normal(size=(80, 6)) * 9
+    np.savez(tmp_path / "x.npz", x=values.astype(dtype.value).reshape(40, 2, 6))
+    np.savez(tmp_path / "t.npz", x=1 + values.astype(dtype.value).reshape(40, 2, 6))
+    words = ("--calibration", tmp_path / "x.npz", "--data", tmp_path / "t.npz")
+    for recipe in ("int8", "int8-weights"):
+        texts = [f"recipe '{recipe}' does nothing for this model", "use the float file as it is"]
+        refuse(*words, "--recipe", recipe, artifact=path, texts=texts)
+    texts = ["no recipe does anything for this model", "use the float file as it is"]
+    auto = ("--recipe", "auto", "--max-drop", "1%")
+    refuse(*words, *auto, artifact=path, texts=texts)
+
+
+def test_overrides_that_leave_nothing_to_do(refuse: Quantizations, shelf: Shelf) -> None:
+    words = ("--calibration", shelf.calibration, "--override", "*=float32")
+    refuse(*words, texts=["recipe 'int8' does nothing", "overrides keep its operators"])

@@ -34,6 +34,7 @@ from edgeconv_converters.torch_export.worker import capture
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore")]
 
 _FACTORY = """
+import random as random_numbers
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,26 @@ class Branch(nn.Module):
 class Random(nn.Module):
     def forward(self, features):
         return features + torch.rand(4)
+
+class RandomConstant(nn.Module):
+    # Draws where torch.export does not see it: the program holds the number.
+    def forward(self, features):
+        return features + random_numbers.random()
+
+class RandomBranch(nn.Module):
+    # Cannot be exported either.
+    def forward(self, features):
+        return features + torch.rand(4) if features.sum() > 0 else features - torch.rand(4)
+
+class RandomOfRandom(nn.Module):
+    # Cannot be exported in a way that is told before the program runs.
+    def forward(self, features):
+        noise = torch.rand(4)
+        return torch.cat([features[noise > 0.5], noise])
+
+def random_constant(): return RandomConstant()
+def random_branch(): return RandomBranch()
+def random_of_random(): return RandomOfRandom()
 
 def create():
     print("a factory may print")
@@ -143,11 +164,14 @@ def test_a_constant_size_is_told_with_the_lines_of_its_own_dim() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("text", "returned a str"),
+        ("text", "returned an object of type str"),
         ("fail", "failed"),
         ("nothing", "no function 'nothing'"),
         ("broken", "NaN"),
         ("random", "another result at every run"),
+        ("random_constant", "another result at every run"),
+        ("random_branch", "another result at every run"),
+        ("random_of_random", "another result at every run"),
     ],
 )
 def test_a_bad_factory_is_refused(

@@ -79,7 +79,7 @@ def _trial(*, has_program: bool = True) -> Trial:
 
 def _run(trial: Trial) -> None:
     x = torch.randn(2, 6)
-    trial.run_example((x,), run(trial.module, (x,)))
+    trial.run_example((x,), run(trial.module, (x,)), lambda: None)
     trial.run_noise()
 
 

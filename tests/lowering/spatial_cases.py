@@ -75,6 +75,28 @@ CASES = [
         for mode, scale in (("nearest", 2), ("nearest", 0.5), ("nearest-exact", 2), ("bilinear", 2),
                             ("bilinear", 0.5), ("area", 2))
     ),
+    *(
+        case(f"{mode} dynamic, of any scale {scale}", lambda x, m=mode, s=scale: F.interpolate(x, scale_factor=s, mode=m),
+             SMALL, dynamic=NHW)
+        for mode in ("nearest", "nearest-exact", "bilinear", "bicubic")
+        for scale in (1.7, 0.6)
+    ),
+    *(
+        case(f"bicubic dynamic to {size}, corners={corners}",
+             lambda x, s=size, c=corners: F.interpolate(x, s, mode="bicubic", align_corners=c), SMALL, dynamic=NHW)
+        for size in ((9, 13), (3, 1))
+        for corners in (False, True)
+    ),
+    case("bicubic dynamic to dynamic", lambda x: F.interpolate(x, (x.shape[2] * 2, x.shape[3] + 1), mode="bicubic"),
+         SMALL, dynamic=NHW),
+    *(
+        case(f"{mode} antialiased dynamic {scale}",
+             lambda x, m=mode, s=scale: F.interpolate(x, scale_factor=s, mode=m, antialias=True), SMALL, dynamic=NHW)
+        for mode in ("bilinear", "bicubic")
+        for scale in (0.5, 0.4, 1.5)
+    ),
+    case("bicubic antialiased dynamic to static",
+         lambda x: F.interpolate(x, (3, 4), mode="bicubic", antialias=True), SMALL, dynamic=NHW),
     case("bilinear to one row", lambda x: F.interpolate(x, (1, 7), mode="bilinear", align_corners=True), SMALL),
     *(
         case(f"{mode} antialiased", lambda x, m=mode: F.interpolate(x, (4, 3), mode=m, antialias=True), SMALL)

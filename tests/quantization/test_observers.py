@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgeconv.errors import UsageError
 from edgeconv.plugin.quantizer import Range
 from edgeconv.quantization.histogram import Histogram
-from edgeconv.quantization.observers import OBSERVERS, find_observer
+from edgeconv.quantization.observers import OBSERVERS, find_observer, is_sparse
 
 Values = NDArray[np.float32]
 
@@ -111,6 +111,33 @@ def test_entropy_cuts_a_far_outlier_off_and_keeps_what_is_spread_evenly() -> Non
     normal = np.append(DISTRIBUTIONS["normal"], np.float32(60.0))
     assert 2.5 < observe(seen(normal), 8).high < 20
     assert observe(seen(DISTRIBUTIONS["uniform"]), 8).high > 2.8
+
+
+def clusters(count: int, seed: int) -> Values:
+    """Most values far from zero on one side, and some farther on the other."""
+    random = np.random.default_rng(seed)
+    near, far = random.normal(-4, 1, count), random.normal(9, 1, count)
+    return np.where(random.random(count) < 0.9, near, far).astype(np.float32)
+
+
+@pytest.mark.parametrize("count", [200, 500, 1000, 2000])
+def test_entropy_of_few_values_clips_nothing(count: int) -> None:
+    observe, everything = find_observer("entropy"), find_observer("min-max")
+    for seed in range(40):
+        values = clusters(count, seed)
+        histogram = seen(values)
+        assert is_sparse(histogram)
+        assert observe(histogram, 8) == everything(histogram, 8)
+
+
+def test_entropy_of_many_values_keeps_what_there_are_many_of() -> None:
+    values = clusters(40_000, 0)
+    assert not is_sparse(seen(values))
+    found = find_observer("entropy")(seen(values), 8)
+    assert found.high > 0.8 * values.max()
+    # Zeros tell nothing of the others, however many there are.
+    few = np.concatenate([values[:500], np.zeros(400_000, np.float32)])
+    assert is_sparse(seen(few))
 
 
 @pytest.mark.parametrize("observer", OBSERVERS)

@@ -12,7 +12,7 @@ from edgeconv.quantization.calibration import Statistics
 from edgeconv.quantization.histogram import Histogram
 from edgeconv.quantization.observers import observe_min_max
 from edgeconv.quantization.overrides import Override, parse_override
-from edgeconv.quantization.plans import bits_by_tensor, check_recipe, make_plan, resolve
+from edgeconv.quantization.plans import bits_by_tensor, make_plan, resolve
 from edgeconv.quantization.recipes import RECIPES, find_recipe, name_precision
 from edgeconv.quantization.request import QuantizationRequest
 from edgeconv.signature import DType
@@ -82,17 +82,6 @@ def test_a_precision_is_known_by_its_recipe(name: str) -> None:
     assert name_precision(FLOAT32) == "float32"
     found = resolve(OPERATORS, [Override(pattern=escape("head[0]/conv"), recipe=name)])
     assert found == {"head[0]/conv": find_recipe(name).precision}
-
-
-def test_a_recipe_without_a_kernel_is_refused_before_the_work_starts() -> None:
-    class Poor(FakeModel):
-        def refusal(self, operator: Operator, precision: object) -> str:
-            return f"no kernel for {operator.code}" if precision == INT16 else ""
-
-    check_recipe(Poor(noise=[1, 1]), RECIPES["int8"])
-    with pytest.raises(UsageError, match="recipe 'int16x8' does nothing") as caught:
-        check_recipe(Poor(noise=[1, 1]), RECIPES["int16x8"])
-    assert caught.value.details == ("no kernel for FAKE",)
 
 
 def test_ranges_are_chosen_for_the_bits_that_each_tensor_has() -> None:

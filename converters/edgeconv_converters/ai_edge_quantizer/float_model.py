@@ -14,7 +14,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.errors import InternalError
 from edgeconv.formats.inputs import check_inputs
-from edgeconv.plugin.quantizer import Operator, Precision, QuantizationPlan, QuantizedFile
+from edgeconv.plugin.quantizer import (
+    FLOAT32,
+    Operator,
+    Precision,
+    QuantizationPlan,
+    QuantizedFile,
+)
 from edgeconv.signature import Signature
 from edgeconv_converters.ai_edge_quantizer.operators import describe_operators, tensor_name
 from edgeconv_converters.ai_edge_quantizer.policy import installed_policy
@@ -108,7 +114,14 @@ class LiteRtModel:
 
     def refusal(self, operator: Operator, precision: Precision) -> str:
         """Why the installed LiteRT computes an operator in a precision not; empty if it does."""
+        if precision != FLOAT32 and not self._has_floats(operator):
+            return "it has no float32 values"
         return refusal_of(self._policy, operator, precision, self.constant)
+
+    def _has_floats(self, operator: Operator) -> bool:
+        """Whether it reads or makes any; the tables say nothing of others, which the library leaves alone."""
+        indices = (self._indices.get(name) for name in (*operator.inputs, *operator.outputs))
+        return any(i is not None and self._graph.tensors[i].type == _FLOAT for i in indices)
 
     def save(self, path: Path) -> None:
         """Write the float model as it is now.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from edgeconv.data import Data
-from edgeconv.errors import OutputError
+from edgeconv.errors import EdgeconvError, OutputError
 from edgeconv.formats.record import RECORD_NAME, write_record
 from edgeconv.formats.torch_files import torch_file
 from edgeconv.plugin.live import LiveCapture, ScriptCall, keep_live
@@ -37,7 +38,11 @@ from edgeconv_converters.torch_export.flatten import (
 )
 from edgeconv_converters.torch_export.layout import Subject, export_in_layout, read_turned
 from edgeconv_converters.torch_export.loaded import sign_loaded
-from edgeconv_converters.torch_export.observe import check_repeatable, run_raw
+from edgeconv_converters.torch_export.observe import (
+    check_not_empty,
+    check_repeatable,
+    run_raw,
+)
 from edgeconv_converters.torch_export.prepare import (
     check_weights,
     count_parameters,
@@ -175,11 +180,17 @@ def _capture(
     plan = flatten_outputs(first, bound.names).renamed(settings.output_names)
     subject = Subject(module=module, bound=bound, plan=plan, shapes=shapes)
     outputs = output_tensors(first)
-    check_repeatable(subject.flat(), bound, outputs, settings.seed)
-    subject, exported = export_in_layout(subject, settings.layout)
+    check_not_empty(bound, outputs)
+    repeat = partial(check_repeatable, subject.flat(), bound, outputs, settings.seed)
+    try:
+        subject, exported = export_in_layout(subject, settings.layout)
+    except EdgeconvError:
+        repeat()  # random numbers explain more than what became of the export
+        raise
     trial = _side_by_side(subject, exported, settings.seed)
     with exact_runs(trial, is_own_process=settings.is_owned) as exact:
-        trial.run_example(subject.bound.tensors, turn_tensors(outputs, subject.turns.outputs))
+        turned = turn_tensors(outputs, subject.turns.outputs)
+        trial.run_example(subject.bound.tensors, turned, repeat)
         _run_trial(trial, subject, settings)
         signature = _describe(exported, trial)
         call = describe_call(module, bound, plan, first, subject.turns)

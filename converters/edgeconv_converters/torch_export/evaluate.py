@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from edgeconv_converters.torch_export.slices import convolve_in_slices
+from edgeconv_converters.torch_export.convolutions import convolve
 from edgeconv_converters.torch_export.threads import alone_if_grouped
 
 __all__ = ["largest_difference", "perturb", "run", "run_in_float64"]
@@ -82,9 +82,9 @@ class _Float64Interpreter(fx.Interpreter):
             return None
         wide, options = _widen_all((args, kwargs))
         with alone_if_grouped(target, wide, options):
-            large = convolve_in_slices(target, wide, options)
-            if large is not None:
-                return large
+            convolved = convolve(target, wide, options)
+            if convolved is not None:
+                return convolved
             return _widen_all(super().call_function(target, wide, options))  # type: ignore[arg-type]  # fx knows fewer
 
 

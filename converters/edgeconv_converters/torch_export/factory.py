@@ -223,4 +223,4 @@ def _describe_result(result: object) -> tuple[str, str]:
         return f"a tuple of {', '.join(type(item).__name__ for item in result)}", _CONTRACT
     if isinstance(result, Mapping):
         return f"a {type(result).__name__}", f"build the module and load these weights; {_CONTRACT}"
-    return f"a {type(result).__name__}", _CONTRACT
+    return f"an object of type {type(result).__name__}", _CONTRACT

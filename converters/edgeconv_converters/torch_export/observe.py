@@ -12,7 +12,7 @@ from edgeconv_converters.torch_export.evaluate import largest_difference
 from edgeconv_converters.torch_export.flatten import Bound, FlatModule
 from edgeconv_converters.torch_export.trial import forward_failure, run_once, tolerance
 
-__all__ = ["check_repeatable", "run_raw"]
+__all__ = ["check_not_empty", "check_repeatable", "run_raw"]
 
 
 def run_raw(module: nn.Module, bound: Bound, seed: int) -> object:
@@ -37,6 +37,24 @@ def _shapes(names: Sequence[str], tensors: Sequence[Tensor]) -> str:
     )
 
 
+def check_not_empty(bound: Bound, outputs: Sequence[Tensor]) -> None:
+    """Refuse outputs without a single element.
+
+    Args:
+        bound: The example inputs.
+        outputs: What the model gave for them.
+
+    Raises:
+        InvalidInputError: There is nothing to compare.
+    """
+    if not any(output.numel() for output in outputs):
+        raise InvalidInputError(
+            "the model's outputs are empty",
+            why=f"for the example inputs {_shapes(bound.names, bound.tensors)} they have no elements, so that nothing can be compared",
+            hint="give example inputs, or --input, with larger sizes",
+        )
+
+
 def check_repeatable(flat: FlatModule, bound: Bound, first: tuple[Tensor, ...], seed: int) -> None:
     """Refuse a model whose outputs depend on random numbers.
 
@@ -47,16 +65,9 @@ def check_repeatable(flat: FlatModule, bound: Bound, first: tuple[Tensor, ...], 
         seed: Of the first run.
 
     Raises:
-        InvalidInputError: A run with another seed differs, or the outputs are empty.
+        InvalidInputError: A run with another seed differs.
     """
-    described = _shapes(bound.names, bound.tensors)
-    if not any(output.numel() for output in first):
-        raise InvalidInputError(
-            "the model's outputs are empty",
-            why=f"for the example inputs {described} they have no elements, so that nothing can be compared",
-            hint="give example inputs, or --input, with larger sizes",
-        )
-    second = run_once(flat, bound.tensors, seed + 1, described)
+    second = run_once(flat, bound.tensors, seed + 1, _shapes(bound.names, bound.tensors))
     if any(largest_difference(a, b) > tolerance(a) for a, b in zip(first, second, strict=True)):
         raise InvalidInputError(
             "the model gives another result at every run",

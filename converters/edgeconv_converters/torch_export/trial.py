@@ -76,14 +76,37 @@ class Trial:
     ran: list[Ran] = field(default_factory=list)
     on_ran: Callable[[Ran], None] | None = None
 
-    def run_example(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
-        """Take the example, which has already run."""
+    def run_example(
+        self,
+        inputs: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+        check_repeatable: Callable[[], None],
+    ) -> None:
+        """Take the example, which the module has run already.
+
+        The program runs it with another seed: one that draws random numbers computes something else, as one that holds such
+        a number for a constant does, so that the module itself runs once more only where the program differs.
+
+        Args:
+            inputs: The example.
+            outputs: What the module gave for it.
+            check_repeatable: Raises where the module itself gives something else with another seed.
+
+        Raises:
+            CaptureError: The program does not take the example, or computes something else.
+        """
+        if self.program is None:
+            check_repeatable()
         arrays = self._arrays(inputs)
         sizes = self.signature.example_sizes()
         drawn = Drawn(name="example", kind="example", sizes=sizes, inputs=arrays)
         try:
-            self._check_program(drawn, inputs, outputs)
+            self._check_program(drawn, inputs, outputs, self.seed + 1)
+        except CaptureError:
+            check_repeatable()
+            raise
         except RefusedError as error:
+            check_repeatable()
             raise CaptureError(
                 "the exported program does not take the example inputs",
                 why=str(error),
@@ -216,7 +239,7 @@ class Trial:
             outputs = run(self.module, inputs, self.seed)
         except Exception as error:
             raise RefusedError(_one_line(error)) from error
-        self._check_program(drawn, inputs, outputs)
+        self._check_program(drawn, inputs, outputs, self.seed)
         self._keep(Ran(drawn=drawn, inputs=inputs, outputs=outputs))
 
     def _keep(self, ran: Ran) -> None:
@@ -225,12 +248,12 @@ class Trial:
             self.on_ran(ran)
 
     def _check_program(
-        self, drawn: Drawn, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+        self, drawn: Drawn, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], seed: int
     ) -> None:
         if self.program is None:
             return
         try:
-            computed = run(self.program, inputs, self.seed)
+            computed = run(self.program, inputs, seed)
         except Exception as error:
             refused = RefusedError(_one_line(error))
             if drawn.kind != "example" and drawn.sizes == self.signature.example_sizes():

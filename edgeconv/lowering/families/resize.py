@@ -2,7 +2,7 @@
 
 TFLite resizes images over two axes, to any size, also one known only when the model runs. One axis is an image of
 height 1; of three, the last two are resized first. What its kernels do not know (cubic, antialiased, a scale that is
-not output over input) is separable: a product with one constant matrix for each axis, of static sizes.
+not output over input) is separable: a product with one matrix for each axis, constant where sizes are static.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgeconv.graph import Tensor
 from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import to_channels_first, to_channels_last
-from edgeconv.lowering.refusal import CannotLowerError
+from edgeconv.lowering.families.interpolation import Interpolation, interpolate
 from edgeconv.lowering.registry import Lowering
 
 Scales = Sequence[float | None]
@@ -111,8 +111,11 @@ def _resize(
     for position, (size, result, factor) in enumerate(sizes):
         axis = x.rank - count + position
         if not (isinstance(size, int) and isinstance(result, int)):
-            raise CannotLowerError(f"{mode.name}, of a dynamic size")
-        if size != result or not _is_plain(size, result, factor):
+            how = Interpolation(
+                mode=mode.name, factor=factor, corners=corners, antialias=mode.antialias
+            )
+            x = interpolate(b, x, axis, result, how)
+        elif size != result or not _is_plain(size, result, factor):
             matrix = _interpolation_matrix(size, result, mode, factor, corners=corners)
             x = _by_matrix(b, x, axis, matrix)
     return x

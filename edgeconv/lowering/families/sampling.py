@@ -18,13 +18,12 @@ from edgeconv.graph import Tensor
 from edgeconv.graph.arrays import numpy_dtype
 from edgeconv.lowering.builder import LoweringBuilder
 from edgeconv.lowering.families.convolution import to_channels_first, to_channels_last
+from edgeconv.lowering.families.interpolation import cubic_weight
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 
 _LINEAR, _NEAREST, _CUBIC = range(3)
 _ZEROS, _BORDER, _REFLECTION = range(3)
-# Keys' cubic convolution with the coefficient that PyTorch uses.
-_SHARPNESS = -0.75
 
 # A neighbour along one axis: its (whole) position and its weight.
 Neighbour = tuple[Tensor, Tensor]
@@ -150,18 +149,9 @@ class _Sampler:
         for offset in (-1, 0, 1, 2):
             place = self._apply("ADD", low, float(offset))
             distance = self._b.op("ABS", self._apply("SUB", share, float(offset)))
-            weight = self._cubic_weight(distance, is_near=offset in (0, 1))
+            weight = cubic_weight(self._b, distance, is_near=offset in (0, 1))
             found.append(self._inside(self._bring_inside(place, size), weight, size))
         return found
-
-    def _cubic_weight(self, x: Tensor, *, is_near: bool) -> Tensor:
-        """Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing", equation 4."""
-        a = _SHARPNESS
-        coefficients = (a + 2, -(a + 3), 0.0, 1.0) if is_near else (a, -5 * a, 8 * a, -4 * a)
-        total = self._number(coefficients[0], x)
-        for coefficient in coefficients[1:]:
-            total = self._apply("ADD", self._b.op("MUL", total, x), coefficient)
-        return total
 
     def _inside(self, place: Tensor, weight: Tensor | None, size: Size) -> Neighbour:
         """A pixel that there is, and its weight: none where padding of zeros would be read."""
