@@ -48,6 +48,10 @@ class _Convolution:
         )
         return [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes]
 
+    def is_large(self) -> bool:
+        """Whether its windows are too many at once; a kernel of one place has none."""
+        return self.weight[0, 0].numel() > 1 and self.rows_at_once() < self.output_sizes()[0]
+
     def has_channels_last(self) -> bool:
         """Whether the channels of an image lie side by side; PyTorch makes its output likewise. Volumes it copies first."""
         if self.input.ndim != 4 or self.input.is_contiguous():
@@ -103,8 +107,7 @@ def convolve(
     found = _read(function, args, kwargs)
     if found is None:
         return None
-    is_large = found.weight[0, 0].numel() > 1 and found.rows_at_once() < found.output_sizes()[0]
-    is_scattered = found.has_channels_last()
+    is_large, is_scattered = found.is_large(), found.has_channels_last()
     if not is_large and not (is_scattered and found.groups > 1):
         return None
     plain = replace(found, input=found.input.contiguous())

@@ -72,8 +72,8 @@ def cubic_weight(
     coefficients = (a + 2, -(a + 3), 0.0, 1.0) if is_near else (a, -5 * a, 8 * a, -4 * a)
     total = b.like(coefficients[0], distance.dtype)
     for coefficient in coefficients[1:]:
-        product_so_far = b.op("MUL", total, distance)
-        total = b.op("ADD", product_so_far, b.like(coefficient, distance.dtype))
+        total = b.op("MUL", total, distance)
+        total = b.op("ADD", total, b.like(coefficient, distance.dtype))
     return total
 
 
@@ -163,11 +163,9 @@ class _Places:
         """Both halves of the curve; each is 0 where the other begins, and beyond."""
         near = self._apply("MINIMUM", distances, 1.0)
         far = self._apply("MINIMUM", self._apply("MAXIMUM", distances, 1.0), float(_CUBIC_REACH))
-        parts = [
-            cubic_weight(self._b, part, is_near=part is near, sharpness=sharpness)
-            for part in (near, far)
-        ]
-        return self._b.op("ADD", *parts)
+        inner = cubic_weight(self._b, near, is_near=True, sharpness=sharpness)
+        outer = cubic_weight(self._b, far, is_near=False, sharpness=sharpness)
+        return self._b.op("ADD", inner, outer)
 
     def _count(self, start: int, limit: Size) -> Tensor:
         counted = self._b.op("RANGE", start=(start,), limit=(limit,), delta=(1,), dtype="int32")
