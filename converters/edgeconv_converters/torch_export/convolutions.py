@@ -5,7 +5,7 @@ the weights. The windows are as many times the input as the kernel has places: 3
 than all of its weights and values together, and the most that its whole conversion holds.
 
 Of an input whose channels lie side by side (`torch.channels_last`) the windows of one group are gathered from all over it: the
-depthwise convolutions of ConvNeXt take five to ten times as long as they do on the same numbers channel after channel.
+depthwise convolutions of ConvNeXt take three to nine times as long as they do on the same numbers channel after channel.
 """
 
 from __future__ import annotations
