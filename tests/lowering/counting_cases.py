@@ -22,6 +22,10 @@ def _runs(reduce: str, initial: float | None = None) -> Callable[[Tensor, Tensor
 
 CASES = [
     case("histogram", lambda x: [*torch.histogram(x, 5), *torch.histogram(x, 4, range=(-1, 1), density=True)], X),
+    case("even steps between whole numbers", lambda x, y: (
+        torch.linspace(x, y, 50, dtype=torch.int64), torch.linspace(x, 9, 7, dtype=torch.int64)), torch.tensor(4.3), torch.tensor(50)),
+    case("even steps between numbers", lambda x, y: (torch.linspace(x, y, 6), torch.linspace(0, y, 1), torch.linspace(x, 2.5, 0)),
+         torch.tensor(-1.7), torch.tensor(8.1)),
     case("histogram of given edges", lambda x, e, w: [*torch.histogram(x, e), *torch.histogram(x, e, weight=w)],
          X, EDGES, randn(6, 4).abs()),
     case("histogram of equal elements", lambda x: torch.histogram(x, 3), torch.ones(4)),

@@ -101,6 +101,26 @@ def _arange(
     return b.cast(b.op("ADD", scaled, b.like(start, DType.FLOAT32)), b.dtype)
 
 
+@lower("aten.linspace.Tensor_Tensor", "aten.linspace.Tensor_Scalar", "aten.linspace.Scalar_Tensor")
+def linspace(
+    b: LoweringBuilder, start: Tensor | float, end: Tensor | float, steps: int, **_: object
+) -> Tensor:
+    """Of whole numbers PyTorch cuts the ends before it divides what is between them."""
+    computed = DType.FLOAT64 if b.dtype is DType.FLOAT64 else DType.FLOAT32
+    first, last = (b.cast(b.like(x, b.dtype), computed) for x in (start, end))
+    return b.cast(even_steps(b, first, last, steps), b.dtype)
+
+
+def even_steps(b: LoweringBuilder, first: Tensor, last: Tensor, count: int) -> Tensor:
+    """Evenly spaced numbers, from both ends as PyTorch's `linspace` computes them: the last one is exact."""
+    places = np.arange(count, dtype=first.dtype.value)
+    gaps = max(count - 1, 1)
+    step = b.op("DIV", b.op("SUB", last, first), b.scalar(gaps, first.dtype))
+    up = b.op("ADD", first, b.op("MUL", step, b.constant(places)))
+    down = b.op("SUB", last, b.op("MUL", step, b.constant(gaps - places)))
+    return b.op("SELECT_V2", b.constant(places < max(count // 2, 1)), up, down)
+
+
 @lower("aten.triu")
 def triu(b: LoweringBuilder, x: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle(b, x, diagonal, is_upper=True)

@@ -9,6 +9,7 @@ import numpy as np
 from edgeconv.dims import product
 from edgeconv.graph import Tensor
 from edgeconv.lowering.builder import LoweringBuilder
+from edgeconv.lowering.families.creation import even_steps
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
 from edgeconv.signature import DType
@@ -77,17 +78,8 @@ def histogram(
     density: bool = False,
 ) -> list[Tensor]:
     flat = b.reshape(x, (product(x.shape),))
-    edges = _even_edges(b, *_range(b, flat, range), bins)
+    edges = even_steps(b, *_range(b, flat, range), bins + 1)
     return [_histogram(b, flat, edges, _flat_weight(b, x, weight), is_density=density), edges]
-
-
-def _even_edges(b: LoweringBuilder, low: Tensor, high: Tensor, bins: int) -> Tensor:
-    """From both ends, as `linspace` does: the last edge is exact."""
-    places = np.arange(bins + 1, dtype=np.float32)
-    step = b.op("DIV", b.op("SUB", high, low), b.scalar(bins, low.dtype))
-    up = b.op("ADD", low, b.op("MUL", step, b.constant(places)))
-    down = b.op("SUB", high, b.op("MUL", step, b.constant(bins - places)))
-    return b.op("SELECT_V2", b.constant(places < (bins + 1) // 2), up, down)
 
 
 def _flat_weight(b: LoweringBuilder, x: Tensor, weight: Tensor | None) -> Tensor | None:
@@ -158,7 +150,7 @@ def bin_edges(
     points = _points(b, x)
     given = [None if range is None else range[2 * i : 2 * i + 2] for i, _ in enumerate(bins)]
     return [
-        _even_edges(b, *_range(b, _coordinate(b, points, i), given[i]), count)
+        even_steps(b, *_range(b, _coordinate(b, points, i), given[i]), count + 1)
         for i, count in enumerate(bins)
     ]
 
