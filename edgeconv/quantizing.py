@@ -24,11 +24,15 @@ from edgeconv.quantization.request import AUTO, QuantizationRequest
 from edgeconv.quantization_cache import KeptQuantization, find_key
 from edgeconv.quantization_options import QuantizationOptions
 from edgeconv.quantized_artifact import QuantizedArtifact
-from edgeconv.report.quantization_files import REPORT_SUFFIX, check_reports, forget_reports
+from edgeconv.report.quantization_files import (
+    PAGE_SUFFIX,
+    REPORT_SUFFIX,
+    check_reports,
+    forget_reports,
+)
 from edgeconv.settings import Settings, load_settings
 from edgeconv.signature import DType
 from edgeconv.store import Store
-from edgeconv.store.files import remove
 
 if TYPE_CHECKING:
     from edgeconv.report.quantization import QuantizationReport
@@ -256,23 +260,17 @@ class _Made:
 
 def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) -> Quantization:
     """Put what was made, and its report, where it belongs: the good into the folder, the rest under `rejected/`."""
-    from edgeconv.report.quantization import build_quantization_report, write_quantization_report
+    from edgeconv.report.document import written_together
+    from edgeconv.report.quantization import build_quantization_report, quantization_texts
 
     error = _judge(made)
-    path: Path | None = None
-    folder: Path | None = output.path
-    if error is None:
-        check_reports(output.path, made.file_name)
-        forget_reports(output.path / REJECTED, made.file_name)
-        output.forget_rejected(made.file_name)
-        path = output.deliver(made.path, made.file_name, find_format(made.spec.format))
-    else:
-        folder = _reject(made, output, error)
+    folder = output.path if error is None else _reject(made, output, error)
     report = build_quantization_report(
         made.facts,
         name=made.name,
         source=options.artifact,
-        artifact=path,
+        artifact=None if error else made.file_name,
+        sha256=None if error else digest_path(made.path),
         quantizer=made.spec.id,
         command=options.command,
         seconds=made.seconds,
@@ -280,18 +278,26 @@ def _deliver(options: QuantizationOptions, made: _Made, output: OutputFolder) ->
         is_cached=made.worked.is_cached,
         error=error,
     )
-    try:
-        page = folder and write_quantization_report(report, folder, made.file_name)
-    except OutputError:
-        # A full disk: an artifact without its evidence is no delivery.
-        if path is not None:
-            remove(path)
-            forget_reports(output.path, made.file_name)
-        raise
-    if path is None or page is None:
+    if folder is None:
+        return Quantization(artifact=None, report=report, page=None, error=error)
+    path = folder / made.file_name
+    page = folder / f"{made.file_name}{PAGE_SUFFIX}"
+    # An artifact without its evidence is no delivery, and an earlier one stays where there is no room for both.
+    with written_together(quantization_texts(report, path)):
+        if error is None:
+            _put(made, output)
+    if error is not None:
         return Quantization(artifact=None, report=report, page=page, error=error)
     artifact = _measured(Artifact.read(path), report, page)
     return Quantization(artifact=artifact, report=report, page=page)
+
+
+def _put(made: _Made, output: OutputFolder) -> None:
+    """Put what was made into the folder; what an earlier run rejected under its name goes."""
+    check_reports(output.path, made.file_name)
+    output.deliver(made.path, made.file_name, find_format(made.spec.format))
+    forget_reports(output.path / REJECTED, made.file_name)
+    output.forget_rejected(made.file_name)
 
 
 def _measured(artifact: Artifact, report: QuantizationReport, page: Path) -> QuantizedArtifact:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,6 +31,7 @@ __all__ = [
     "report_schema",
     "to_text",
     "write_text",
+    "written_together",
 ]
 
 REPORT_NAME, PAGE_NAME = "report.json", "report.html"
@@ -136,13 +138,45 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    aside = path.with_name(f".edgeconv-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    with written_together({path: text}):
+        pass
+
+
+@contextmanager
+def written_together(texts: Mapping[Path, str]) -> Iterator[None]:
+    """Files that are written aside before a block, and moved into place after it.
+
+    Where there is no room for one, or the block fails, what was there is as it was.
+
+    Args:
+        texts: What each file is to hold.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    asides = {
+        path.with_name(f".edgeconv-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"): path
+        for path in texts
+    }
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        for aside, path in asides.items():
+            with _refused(path):
+                aside.write_text(texts[path], encoding="utf-8")
+        yield
+        for aside, path in asides.items():
+            with _refused(path):
+                aside.replace(path)
+    finally:
+        for aside in asides:
+            with suppress(OSError):
+                aside.unlink()
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
         raise OutputError(
             f"'{path}' cannot be written",
             why=error.strerror or str(error),

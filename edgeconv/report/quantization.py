@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgeconv.artifact import digest_path
 from edgeconv.errors import EdgeconvError
-from edgeconv.report.document import write_text
 from edgeconv.report.figures import (
     format_latency,
     format_precisions,
@@ -39,8 +38,8 @@ __all__ = [
     "QuantizationReport",
     "build_quantization_report",
     "quantization_text",
+    "quantization_texts",
     "render_quantization_page",
-    "write_quantization_report",
 ]
 
 QUANTIZATION_SCHEMA_ID: Final = "edgeconv.quantization/1"
@@ -199,12 +198,13 @@ class QuantizationReport(_Model):
     )
 
 
-def build_quantization_report(
+def build_quantization_report(  # noqa: PLR0913 - one parameter for each thing that the worker does not know
     facts: Mapping[str, object],
     *,
     name: str,
     source: Path,
-    artifact: Path | None,
+    artifact: str | None,
+    sha256: str | None,
     quantizer: str,
     command: Iterable[str],
     seconds: float,
@@ -221,8 +221,8 @@ def build_quantization_report(
         "name": name,
         "source": str(source),
         "source_sha256": digest_path(source),
-        "artifact": None if artifact is None else artifact.name,
-        "sha256": None if artifact is None else digest_path(artifact),
+        "artifact": artifact,
+        "sha256": sha256,
         "quantizer": quantizer,
         "error": None if error is None else error.to_json(),
         "seconds": seconds,
@@ -237,22 +237,21 @@ def quantization_text(report: QuantizationReport) -> str:
     return report.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
-def write_quantization_report(report: QuantizationReport, folder: Path, file_name: str) -> Path:
-    """Write the report and the page, and for what was delivered the recipe that makes it again.
+def quantization_texts(report: QuantizationReport, artifact: Path) -> dict[Path, str]:
+    """The files that tell of an artifact: report, page, and for what was delivered the recipe that makes it again.
 
-    Returns:
-        Where the page is.
-
-    Raises:
-        OutputError: They cannot be written.
+    Args:
+        report: All about it.
+        artifact: Where it is; they lie beside it.
     """
-    write_text(folder / f"{file_name}{REPORT_SUFFIX}", quantization_text(report))
+    texts = {
+        REPORT_SUFFIX: quantization_text(report),
+        PAGE_SUFFIX: render_quantization_page(report),
+    }
     if report.artifact is not None:
-        recipe = json.dumps({"schema": RECIPE_ID, **report.reproduce}, indent=2) + "\n"
-        write_text(folder / f"{file_name}{RECIPE_SUFFIX}", recipe)
-    page = folder / f"{file_name}{PAGE_SUFFIX}"
-    write_text(page, render_quantization_page(report))
-    return page
+        recipe = {"schema": RECIPE_ID, **report.reproduce}
+        texts[RECIPE_SUFFIX] = json.dumps(recipe, indent=2) + "\n"
+    return {artifact.with_name(f"{artifact.name}{end}"): text for end, text in texts.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -14,13 +15,11 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from edgeconv.api_quantization import quantize
 from edgeconv.artifact import Artifact
-from edgeconv.errors import OutputError
-from edgeconv.report import quantization
 from edgeconv.report.quantization_files import QUANTIZATION_SCHEMA_PATH, quantization_schema
 from tests.cli.conftest import CommandLine, Said
 from tests.cli.quantizable import Shelf, names_in, succeed
+from tests.disks import mounted
 from tests.execute.test_pool import wait_until_gone
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("cli-quantize")]
@@ -293,16 +292,25 @@ def test_a_name(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
     assert (tmp_path / "tiny.int8.tflite").exists()
 
 
-def test_an_artifact_whose_report_cannot_be_written_is_not_delivered(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kilobytes", [8, 28])
+def test_a_full_disk_leaves_what_was_delivered_before(
+    edgeconv: CommandLine, shelf: Shelf, tmp_path: Path, kilobytes: int
 ) -> None:
-    def fail(report: object) -> str:
-        raise OutputError("the page cannot be written", why="No space left on device")
-
-    monkeypatch.setattr(quantization, "render_quantization_page", fail)
-    with pytest.raises(OutputError, match="the page"):
-        quantize(shelf.tflite, recipe="int8-weights", out=tmp_path)
-    assert names_in(tmp_path) == []
+    """Whether the artifact or its evidence is what there is no room for."""
+    words = ("quantize", shelf.tflite, "--recipe", "int8-weights")
+    with mounted(tmp_path / "disk", "size=192k") as disk:
+        assert edgeconv(*words, "-o", disk).status == 0
+        before = {path.name: path.read_bytes() for path in disk.iterdir()}
+        filling = disk / "filling"
+        with suppress(OSError), filling.open("wb", buffering=0) as stream:
+            while stream.write(bytes(4096)):
+                pass
+        os.truncate(filling, filling.stat().st_size - kilobytes * 1024)
+        said = edgeconv(*words, "-o", disk, "--seed", "1")
+        filling.unlink()
+        assert said.status == 2
+        assert "No space left on device" in said.err
+        assert {path.name: path.read_bytes() for path in disk.iterdir()} == before
 
 
 def test_a_metric_that_is_no_number_is_told(

@@ -16,6 +16,7 @@ from edgeconv.report.document import (
     report_schema,
     to_text,
     write_text,
+    written_together,
 )
 from tests.report.conftest import make_metrics, make_verdict
 
@@ -147,3 +148,19 @@ def test_writing_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_text(tmp_path / "report.json", "new")
     assert [item.name for item in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_files_written_together_wait_for_the_block(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    paths[0].write_text("old")
+    with written_together(dict.fromkeys(paths, "new")):
+        assert paths[0].read_text() == "old"
+        assert not paths[1].exists()
+    assert [path.read_text() for path in paths] == ["new", "new"]
+
+
+def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(ZeroDivisionError), written_together({tmp_path / "a": "new"}):
+        raise ZeroDivisionError
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, helper
 
+from edgeconv.formats.onnx_options import EXACT_SUMS
 from edgeconv.formats.record import PRECISION_KEY
 from edgeconv.plugin.quantizer import (
     FLOAT32,
@@ -44,8 +45,8 @@ _EMULATED = (
     " the file is for hardware that has some"
 )
 _SATURATING = (
-    "on x86 processors without VNNI instructions ONNX Runtime's sums of two 8-bit products can saturate: set its session"
-    " option 'session.x64quantprecision' to '1' there"
+    "on x86 processors without VNNI instructions ONNX Runtime's sums of two 8-bit products saturate unless"
+    f" SessionOptions.add_session_config_entry('{EXACT_SUMS}', '1') is set there, as it was for all figures here"
 )
 _HALF_EMULATED = "ONNX Runtime has few half-precision kernels for the processor and casts to float32 around the other operators"
 _NOTHING_BEFORE = "it only moves or clamps values, and what it reads is no integer"

@@ -4,7 +4,7 @@ Activations are unsigned 8-bit integers, or signed 16-bit ones; weights are sign
 output channel; biases have 32 bits. Unsigned, because on x86 ONNX Runtime's kernels multiply unsigned by signed: it makes
 signed pairs unsigned itself when it opens a file, but not signed constants, so that an addition of one would be left in
 float32. On ARM both are computed equally fast. Both lose on x86 processors without VNNI, where a sum of two products can
-saturate; the session option `session.x64quantprecision` is for those. 16-bit pairs have no integer kernels: ONNX Runtime
+saturate unless a session is opened as `edgeconv.formats.onnx_options` says. 16-bit pairs have no integer kernels: ONNX Runtime
 computes in float32 between them.
 """
 
