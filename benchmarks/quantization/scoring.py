@@ -58,8 +58,6 @@ def _open_onnx(path: Path) -> _Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # Exact sums on x86 processors without VNNI too, whoever made the file; elsewhere it changes nothing.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))

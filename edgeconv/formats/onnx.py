@@ -15,7 +15,6 @@ from edgeconv.formats.declared import new_dim_name, with_layouts
 from edgeconv.formats.handler import Array, RunResult, Session
 from edgeconv.formats.inputs import TRY_OTHERS, check_inputs
 from edgeconv.formats.onnx_file import Weight, read_onnx, write_onnx
-from edgeconv.formats.onnx_options import session_options
 from edgeconv.formats.record import RECORD_NAME, read_record, write_record
 from edgeconv.signature import Dim, DType, Signature, TensorSpec
 
@@ -138,7 +137,9 @@ class OnnxHandler:
             import onnxruntime
         except ImportError as error:
             raise _missing(error) from error
-        options = session_options(threads=threads, least_severity=3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
         signature = self.read_signature(path)
         try:
             session = onnxruntime.InferenceSession(

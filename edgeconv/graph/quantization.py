@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeconv.signature import DType
 
-__all__ = ["Quantization"]
+__all__ = ["Quantization", "offset_between"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,12 @@ class Quantization:
                 return replace(self, axis=axis)
         return None
 
+    def stored_as(self, dtype: DType) -> Quantization:
+        """That of the same real values in integers of another dtype of as many bits, all moved by as much."""
+        offset = offset_between(self.dtype, dtype)
+        zero_points = tuple(point + offset for point in self.zero_points)
+        return replace(self, dtype=dtype, zero_points=zero_points)
+
     def integers(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """The integers that real values are nearest to."""
         limits = np.iinfo(self.dtype.value)
@@ -69,3 +75,8 @@ class Quantization:
         if self.axis is None:
             return array.reshape(())
         return array.reshape([-1 if axis == self.axis else 1 for axis in range(rank)])
+
+
+def offset_between(before: DType, after: DType) -> int:
+    """How much higher the least integer of one dtype is than that of another."""
+    return int(np.iinfo(after.value).min) - int(np.iinfo(before.value).min)

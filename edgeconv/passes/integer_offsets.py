@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from edgeconv.graph import Graph
+from edgeconv.graph.quantization import offset_between
 from edgeconv.signature import DType
 
 __all__ = ["store_integers_as"]
@@ -27,7 +26,7 @@ def store_integers_as(graph: Graph, dtype: DType) -> int:
         readers = consumers.get(made, [])
         if made in returned or any(reader.op != "DEQUANTIZE" for reader in readers):
             continue
-        offset = int(np.iinfo(dtype.value).min) - int(np.iinfo(made.dtype.value).min)
+        offset = offset_between(made.dtype, dtype)
         for each in (node, *readers):
             each.attributes["zero_point"] = each.integer("zero_point") + offset
         node.attributes["dtype"], made.dtype = dtype.value, dtype

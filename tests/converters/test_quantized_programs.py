@@ -126,9 +126,11 @@ def _read_onnx(path: Path) -> Trained:
             scale, zero = (float(known[name]) for name in node.input[1:])
             trained.activations.add((scale, int(zero) - 128))
         elif node.op_type == "DequantizeLinear" and node.input[0] in known:
-            stored, scales = (known[name] for name in node.input[:2])
-            if stored.dtype == np.int8:
-                trained.weights[tuple(scales.tolist())] = stored
+            stored, scales, zeros = (known[name] for name in node.input)
+            assert stored.dtype in (np.uint8, np.int32)
+            if stored.dtype == np.uint8:  # without a sign too: sums of two products do not saturate
+                assert set(zeros.flat) == {128}
+                trained.weights[tuple(scales.tolist())] = stored.astype(np.int16) - 128
     return trained
 
 

@@ -124,6 +124,9 @@ def add_constant(emitter: Emitter, tensor: Tensor) -> str:
 
 
 def _dequantize(emitter: Emitter, name: str, known: Quantization, array: Constant) -> str:
+    """Without a sign, as activations are: sums of signed ones saturate on x86 processors without VNNI instructions."""
+    if known.dtype == DType.INT8:
+        known = known.stored_as(DType.UINT8)
     count = () if known.axis is None else (len(known.scales),)
     scales = np.asarray(known.scales, np.float32).reshape(count)
     points = np.asarray(known.zero_points).astype(numpy_dtype(known.dtype)).reshape(count)

@@ -11,6 +11,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode, add_infer_met
 
 from edgeconv.errors import ConversionError
 from edgeconv_converters.onnxruntime_quantization.products import split_gemms
+from edgeconv_converters.onnxruntime_quantization.unsigned import store_unsigned
 
 __all__ = ["DYNAMIC_OPERATORS", "quantize_dynamic"]
 
@@ -61,6 +62,7 @@ def quantize_dynamic(model: ModelProto, names: Collection[str]) -> ModelProto:
     result: ModelProto = quantizer.model.model
     _rename_operators(result, _HIDDEN, "Gemm")
     _set_apart(result, known)
+    store_unsigned(result)
     return result
 
 

@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, helper
 
-from edgeconv.formats.onnx_options import EXACT_SUMS
 from edgeconv.formats.record import PRECISION_KEY
 from edgeconv.plugin.quantizer import (
     FLOAT32,
@@ -43,10 +42,6 @@ _KINDS = ("float", "static", "half", "lookup", "dynamic", "stored")
 _EMULATED = (
     "16-bit activations: ONNX Runtime has no 16-bit kernels for the processor and computes in float32 between them;"
     " the file is for hardware that has some"
-)
-_SATURATING = (
-    "on x86 processors without VNNI instructions ONNX Runtime's sums of two 8-bit products saturate unless"
-    f" SessionOptions.add_session_config_entry('{EXACT_SUMS}', '1') is set there, as it was for all figures here"
 )
 _HALF_EMULATED = "ONNX Runtime has few half-precision kernels for the processor and casts to float32 around the other operators"
 _NOTHING_BEFORE = "it only moves or clamps values, and what it reads is no integer"
@@ -201,7 +196,6 @@ def _warnings(precisions: Mapping[str, Precision]) -> list[str]:
     return [
         text
         for kind, text in (
-            ("int8", _SATURATING),
             ("int16", _EMULATED),
             ("float16", _HALF_EMULATED),
         )

@@ -12,7 +12,6 @@ from onnx import ModelProto
 
 from edgeconv.errors import InvalidInputError
 from edgeconv.formats.inputs import TRY_OTHERS
-from edgeconv.formats.onnx_options import session_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +57,9 @@ def open_session(
     Raises:
         InvalidInputError: ONNX Runtime refuses it.
     """
-    options = session_options(threads=1, least_severity=_FATAL_ONLY)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
     if optimized is not None:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(optimized)

@@ -1,11 +1,9 @@
 """Integers throughout, by onnxruntime.quantization: quantize-dequantize pairs that ONNX Runtime fuses into integer kernels.
 
-Activations are unsigned 8-bit integers, or signed 16-bit ones; weights are signed and symmetric, with a scale for each
-output channel; biases have 32 bits. Unsigned, because on x86 ONNX Runtime's kernels multiply unsigned by signed: it makes
-signed pairs unsigned itself when it opens a file, but not signed constants, so that an addition of one would be left in
-float32. On ARM both are computed equally fast. Both lose on x86 processors without VNNI, where a sum of two products can
-saturate unless a session is opened as `edgeconv.formats.onnx_options` says. 16-bit pairs have no integer kernels: ONNX Runtime
-computes in float32 between them.
+Activations are unsigned 8-bit integers, or signed 16-bit ones; weights are symmetric, with a scale for each output channel;
+biases have 32 bits. Unsigned, because on x86 ONNX Runtime's kernels multiply unsigned by signed: it makes signed pairs
+unsigned itself when it opens a file, but not signed constants, so that an addition of one would be left in float32. On
+ARM both are computed equally fast. 16-bit pairs have no integer kernels: ONNX Runtime computes in float32 between them.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from edgeconv_converters.onnxruntime_quantization.float_parts import (
     leave_outputs_float,
 )
 from edgeconv_converters.onnxruntime_quantization.nodes import attributes_of
+from edgeconv_converters.onnxruntime_quantization.unsigned import store_unsigned
 from edgeconv_converters.onnxruntime_quantization.widths import find_types
 
 __all__ = ["StaticWork", "quantize_static"]
@@ -78,6 +77,8 @@ def quantize_static(model: ModelProto, work: StaticWork) -> ModelProto:
             "onnxruntime.quantization cannot quantize the model",
             why=str(error).partition("\n")[0] or type(error).__name__,
         ) from error
+    eight_bit = [name for name, p in work.precisions.items() if p.activations == "int8"]
+    store_unsigned(result, eight_bit)
     keep_float_outputs(result, set(work.precisions))
     keep_float_between_float(result, set(work.precisions))
     if work.has_float_outputs:

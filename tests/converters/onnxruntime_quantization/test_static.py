@@ -355,6 +355,22 @@ def test_constants_are_only_set_to_what_fits(model: FloatModel) -> None:
     assert model.constant("relu") is None
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [(INT8, "uint8"), (INT16, "int8")])
+def test_weights_have_no_sign_where_sums_of_signed_ones_may_saturate(
+    model: FloatModel, tmp_path: Path, precision: Precision, dtype: str
+) -> None:
+    """Between 16-bit activations nothing computes with 8-bit sums."""
+    quantize(model, tmp_path / "q.onnx", default=precision)
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weighted = {node.input[1] for node in graph.node if node.op_type in {"Conv", "Gemm", "MatMul"}}
+    stored = [node.input for node in graph.node if weighted & set(node.output)]
+    assert stored
+    for weights, _, zeros in stored:
+        assert known[weights].dtype == known[zeros].dtype == dtype
+        assert known[weights].astype(int).max() - known[zeros].min().astype(int) == 127
+
+
 def test_weights_that_two_operators_share(tmp_path: Path) -> None:
     text = """
     shared (float[N,4] x, float[4,4] w1) => (float[N,4] y, float[N,4] z) {

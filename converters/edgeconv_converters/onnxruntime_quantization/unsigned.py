@@ -1,0 +1,62 @@
+"""Stores the weights of integer kernels without a sign: ONNX Runtime's sums are exact then on every processor.
+
+Without VNNI instructions, x86 processors multiply unsigned by signed 8-bit integers with `vpmaddubsw`, which adds two products
+into 16 bits and saturates. Of two unsigned factors ONNX Runtime makes 16-bit integers first. Where there are VNNI
+instructions, and on ARM, it has one kernel for matrix products with either kind of weights. Source: `core/mlas/lib/platform.cpp`
+of ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from edgeconv_converters.onnxruntime_quantization.nodes import nodes_within
+
+__all__ = ["store_unsigned"]
+
+# Where operators read integers, and the zero points of these.
+_PLACES: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "ConvInteger": ((1, 3),),
+    "DequantizeLinear": ((0, 2),),
+    "DynamicQuantizeLSTM": ((1, 9), (2, 11)),
+    "MatMulInteger": ((1, 3),),
+}
+_SHIFT = 128
+
+
+def store_unsigned(model: ModelProto, operators: Collection[str] | None = None) -> None:
+    """Write signed 8-bit weights 128 higher, and their zero points too: they stand for the same numbers. In place.
+
+    Args:
+        model: Quantized; all weights have zero points.
+        operators: Names of those whose weights are changed, where a `DequantizeLinear` reads them; all of them unless given.
+    """
+    readers = _readers(model)
+    names = {
+        name
+        for node in nodes_within(model.graph)
+        if operators is None
+        or any(one.name in operators for one in readers.get(node.output[0], ()))
+        for name in _integers_of(node)
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in names and tensor.data_type == TensorProto.INT8:
+            signed = numpy_helper.to_array(tensor).astype(np.int16)
+            unsigned = (signed + _SHIFT).astype(np.uint8)
+            tensor.CopyFrom(numpy_helper.from_array(unsigned, tensor.name))
+
+
+def _readers(model: ModelProto) -> Mapping[str, list[NodeProto]]:
+    readers: dict[str, list[NodeProto]] = {}
+    for node in nodes_within(model.graph):
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def _integers_of(node: NodeProto) -> Iterator[str]:
+    for places in _PLACES.get(node.op_type, ()):
+        yield from (node.input[place] for place in places)
