@@ -32,16 +32,16 @@ def describe(result: Result) -> str:
     return f"{len(rows)} of {len(result.rows)} captured; passed: {passed}"
 
 
-def write_results(results: Mapping[Unit, Result], folder: Path, *, samples: int) -> str:
-    """Write `opinfo.json` and `opinfo.md`.
+def write_results(results: Mapping[Unit, Result], path: Path, *, samples: int) -> str:
+    """Write the table at a path as `.md`, and what of each operator passed as `.json`.
 
     Returns:
         The tables for people.
     """
     text = draw_tables(results, samples=samples)
-    (folder / "opinfo.md").write_text(text + "\n")
+    path.with_suffix(".md").write_text(text + "\n")
     data = {f"{operator} {dtype}": _summary(r) for (operator, dtype), r in results.items()}
-    (folder / "opinfo.json").write_text(json.dumps(data, indent=0) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(data, indent=0) + "\n")
     return text
 
 

@@ -85,7 +85,7 @@ def test_a_sample_that_fails_without_a_reason_is_told(tmp_path: Path) -> None:
     )
     passed = Row(index=4, core="exported", failures=dict.fromkeys(FORMATS, ""))
     result = Result(count=9, rows=[failed, passed])
-    text = write_results({("add", "float32"): result}, tmp_path, samples=2)
+    text = write_results({("add", "float32"): result}, tmp_path / "opinfo", samples=2)
     assert "- add float32 3, tflite: wrong" in text
     assert (
         "| Core ATen, as exported | 2 | 2 (100.00 %) | 2 (100.00 %) | 1 (50.00 %) "
@@ -98,7 +98,7 @@ def test_an_exception_that_nothing_needs_is_told(tmp_path: Path) -> None:
     operator = next(iter(exemption.witnesses))
     passed = Row(index=0, failures=dict.fromkeys(FORMATS, ""))
     results = {(operator, "float32"): Result(count=1, rows=[passed])}
-    text = write_results(results, tmp_path, samples=1)
+    text = write_results(results, tmp_path / "opinfo", samples=1)
     assert f"- the exception of {operator} is not needed" in text
 
 

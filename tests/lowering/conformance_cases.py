@@ -87,6 +87,14 @@ CASES = [
         F.embedding_bag(i, w, torch.tensor([0, 3, 4]), mode="mean", padding_idx=2),
         F.embedding_bag(i, w, torch.tensor([0, 3, 4]), mode="max"), F.embedding(i, w.clone(), max_norm=1.5)),
         integers(9, low=0, high=5), randn(5, 4)),
+    case("bags whose padding row is counted from the end", lambda i, w: (
+        F.embedding_bag(i, w, torch.tensor([0, 3, 4]), mode="sum", padding_idx=-1),
+        F.embedding_bag(i.reshape(3, 3), w, mode="max", padding_idx=-4)), integers(9, low=0, high=5), randn(5, 4)),
+    case("places that are not zero", lambda x, y: (
+        torch.nonzero_static(x, size=9), torch.nonzero_static(x > 1, size=2, fill_value=7), torch.nonzero_static(y, size=3)),
+        integers(3, 4, low=-1, high=3), integers(6, low=0, high=2)),
+    case("places that are not zero, of any number of rows", lambda x: torch.nonzero_static(x, size=5), integers(3, 4, low=0, high=2),
+         dynamic=({0: "N"},)),
     case("spectrum of whole numbers", lambda x: torch.view_as_real(torch.fft.rfft(x)), integers(3, 8)),
     case("variance without a correction", lambda x: torch.var_mean(x, False), X),
     case("hypotenuses at the ends of the range", torch.hypot, torch.tensor([0.0, 3e38, 1e-30, math.inf, -3.0]),

@@ -36,7 +36,30 @@ def embedding_renorm(
     return b.constant((table * scales).astype(weight.constant.dtype))
 
 
-@lower("aten.embedding_bag", "aten._embedding_bag", "aten._embedding_bag_forward_only")
+@lower("aten.embedding_bag.padding_idx")
+def embedding_bag_with_padding(
+    b: LoweringBuilder,
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool,
+    mode: int,
+    sparse: bool,
+    per_sample_weights: Tensor | None,
+    include_last_offset: bool,
+    padding_idx: int | None,
+) -> list[Tensor | None]:
+    """A negative index of the padding counts from the end."""
+    rows = weight.shape[0]
+    padding = None if padding_idx is None else b.like(padding_idx, DType.INT32)
+    if padding is not None and padding_idx is not None and padding_idx < 0:
+        padding = b.op("ADD", padding, b.like(rows, DType.INT32))
+    return _reduced(
+        b, _rows(b, weight, indices, per_sample_weights), indices, offsets, mode, padding
+    )
+
+
+@lower("aten.embedding_bag.default", "aten._embedding_bag", "aten._embedding_bag_forward_only")
 def embedding_bag(
     b: LoweringBuilder,
     weight: Tensor,
@@ -47,23 +70,39 @@ def embedding_bag(
     sparse: bool = False,
     per_sample_weights: Tensor | None = None,
     include_last_offset: bool = False,
-    padding_idx: int | None = None,
+    padding_idx: int = -1,
 ) -> list[Tensor | None]:
-    """The sum, mean or maximum of the rows in each bag; the other results serve training."""
+    """A negative index of the padding says that there is none."""
+    padding = b.scalar(padding_idx, DType.INT32) if padding_idx >= 0 else None
+    return _reduced(
+        b, _rows(b, weight, indices, per_sample_weights), indices, offsets, mode, padding
+    )
+
+
+def _rows(b: LoweringBuilder, weight: Tensor, indices: Tensor, factors: Tensor | None) -> Tensor:
     rows = b.op("GATHER", weight, indices)
-    if per_sample_weights is not None:
-        rows = b.op("MUL", rows, b.reshape(per_sample_weights, (*indices.shape, 1)))
+    return rows if factors is None else b.op("MUL", rows, b.reshape(factors, (*indices.shape, 1)))
+
+
+def _reduced(
+    b: LoweringBuilder,
+    rows: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    mode: int,
+    padding: Tensor | None,
+) -> list[Tensor | None]:
+    """The sum, mean or maximum of the rows in each bag, but for padding; the other results serve training."""
     b.results = b.results[:1]
     bag_size = _even_bag_size(b, indices, offsets)
-    has_padding = padding_idx is not None and padding_idx >= 0
-    if bag_size is None or has_padding:
+    if bag_size is None or padding is not None:
         bags = _bag_of_each(b, rows, offsets)
-        if has_padding:  # beyond the last bag, where nothing is read
-            is_padding = b.op("EQUAL", indices, b.scalar(padding_idx or 0, indices.dtype))
+        if padding is not None:  # beyond the last bag, where nothing is read
+            is_padding = b.op("EQUAL", indices, b.cast(padding, indices.dtype))
             where = b.reshape(is_padding, bags.shape)
             bags = b.op("SELECT_V2", where, b.like(_bag_count(b, offsets), DType.INT32), bags)
         return [_reduce_bags(b, rows, bags, offsets, mode), None, None, None]
-    bags = b.reshape(rows, (b.shape[0], bag_size, weight.shape[1]))
+    bags = b.reshape(rows, (b.shape[0], bag_size, rows.shape[1]))
     op = {_SUM: "SUM", _MEAN: "MEAN", _MAX: "REDUCE_MAX"}[mode]
     return [b.reduce(op, bags, [1], keep_dims=False), None, None, None]
 

@@ -5,9 +5,11 @@ What is written is scattered into zeros, and so is a mark for every place; the m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from edgeconv.dims import product
+from edgeconv.dims import Size, product
 from edgeconv.graph import Tensor
 from edgeconv.graph.ops.spec import Shape
 from edgeconv.lowering.builder import LoweringBuilder
@@ -15,6 +17,7 @@ from edgeconv.lowering.families.indexing import (
     Indices,
     coordinates_along,
     coordinates_of,
+    count_up,
     integer_indices,
     order_of_result,
 )
@@ -282,3 +285,31 @@ def masked_scatter(b: LoweringBuilder, x: Tensor, mask: Tensor, source: Tensor) 
     places = b.op("MINIMUM", _order_of_set(b, wide), last)
     found = b.op("GATHER", b.reshape(source, (count,)), places)
     return b.op("SELECT_V2", wide, b.reshape(found, b.shape), x)
+
+
+@lower("aten.nonzero_static")
+def nonzero_static(b: LoweringBuilder, x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The places of the first elements that are not zero, each written where the running count says."""
+    is_set = x if x.dtype == DType.BOOL else b.op("NOT_EQUAL", x, b.scalar(0, x.dtype))
+    count, end = product(x.shape), b.scalar(size, DType.INT32)
+    order = b.op("MINIMUM", _order_of_set(b, is_set), end)
+    # What is not wanted goes behind the last row, which is cut off.
+    rows = b.op("SELECT_V2", b.reshape(is_set, (count,)), order, end)
+    written = b.op("SCATTER_ND", b.reshape(rows, (count, 1)), count_up(b, count), shape=(size + 1,))
+    places = b.reshape(b.slice(written, 0, 0, size), (size, 1))
+    found = b.reduce("SUM", b.cast(is_set, DType.INT32), [], keep_dims=False)
+    is_found = b.op("LESS", b.reshape(count_up(b, size), (size, 1)), b.reshape(found, (1, 1)))
+    told = b.op(
+        "SELECT_V2", is_found, _coordinates(b, places, x.shape), b.scalar(fill_value, DType.INT32)
+    )
+    return b.cast(told, b.dtype)
+
+
+def _coordinates(b: LoweringBuilder, places: Tensor, shape: Sequence[Size]) -> Tensor:
+    """[n, rank] from places in a tensor laid flat, [n, 1]."""
+    columns: list[Tensor] = []
+    for axis, extent in enumerate(shape):
+        step = b.like(product(shape[axis + 1 :]), DType.INT32)
+        row = b.op("FLOOR_DIV", places, step)
+        columns.append(b.op("FLOOR_MOD", row, b.like(extent, DType.INT32)))
+    return b.node("CONCATENATION", columns, axis=1).output
