@@ -31,7 +31,7 @@ def store_unsigned(model: ModelProto, operators: Collection[str] | None = None) 
     """Write signed 8-bit weights 128 higher, and their zero points too: they stand for the same numbers. In place.
 
     Args:
-        model: Quantized; all weights have zero points.
+        model: Quantized; what has no zero points stays as it is.
         operators: Names of those whose weights are changed, where a `DequantizeLinear` reads them; all of them unless given.
     """
     readers = _readers(model)
@@ -58,5 +58,6 @@ def _readers(model: ModelProto) -> Mapping[str, list[NodeProto]]:
 
 
 def _integers_of(node: NodeProto) -> Iterator[str]:
-    for places in _PLACES.get(node.op_type, ()):
-        yield from (node.input[place] for place in places)
+    for integers, zeros in _PLACES.get(node.op_type, ()):
+        if zeros < len(node.input) and node.input[zeros]:
+            yield from (node.input[integers], node.input[zeros])
