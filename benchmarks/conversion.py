@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from benchmarks.failures import describe_failure, without_folders
 from benchmarks.zoo import build_model, model_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _RESULTS = Path(__file__).parent / "results"
+# For all tools together, on one model.
 _SECONDS = 300
 # Ours, theirs, and how many times theirs may be as long as ours: what is aimed at.
 _PAIRS = {"tflite": ("edgeconv", "litert-torch", 5.0), "onnx": ("edgeconv", "torch.onnx", 1.0)}
@@ -65,15 +67,15 @@ def _measure_apart(zoo: Path, name: str) -> Row:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=_SECONDS, errors="replace"
         )
-    except subprocess.TimeoutExpired as error:
-        return _last_row(error.stdout) | {"error": f"not within {_SECONDS} s"}
+    except subprocess.TimeoutExpired as late:
+        return _last_row(late.stdout) | {"error": f"not within {_SECONDS} s"}
     if done.returncode:
-        return {"error": f"status {done.returncode}: {done.stderr.strip()[-300:]}"}
+        return _last_row(done.stdout) | {"error": describe_failure(done.returncode, done.stderr)}
     return _last_row(done.stdout)
 
 
 def _last_row(printed: str | bytes | None) -> Row:
-    """What was measured until a process ended."""
+    """What was measured until a process ended; tools print to the same stream."""
     text = printed.decode() if isinstance(printed, bytes) else printed or ""
     lines = [line for line in text.splitlines() if line.startswith('{"edgeconv')]
     row: Row = json.loads(lines[-1]) if lines else {}
@@ -104,7 +106,7 @@ def _time(
     try:
         convert(module, inputs, path)
     except Exception as error:  # noqa: BLE001 - other people's tools fail in all ways: that is what is measured
-        return f"{type(error).__name__}: {str(error).strip()[:200]}"
+        return f"{type(error).__name__}: {without_folders(str(error).strip())[:200]}"
     return {
         "wall": round(time.perf_counter() - started, 2),
         "processor": round(_processor_seconds() - worked, 2),

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias, cast
 
+from benchmarks.failures import without_folders
 from benchmarks.onnx2tf import cache_folder
 from benchmarks.rivals import RIVALS, make_rivals
 from benchmarks.zoo import model_names
@@ -95,7 +96,7 @@ def _convert(zoo: Path, name: str, folder: Path) -> Row:
     command = [sys.executable, "-m", "edgeconv", "convert", f"{factory}:create", "--name", "model"]
     command += ["--to", ",".join(_RACES), "--output", str(folder), "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
-    return {"edgeconv": done.stderr.strip()[:600]} if done.returncode else {}
+    return {"edgeconv": without_folders(done.stderr.strip())[:600]} if done.returncode else {}
 
 
 def _time(wanted: Path, files: Iterable[Path]) -> dict[str, dict[str, float | str]]:

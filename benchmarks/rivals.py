@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from benchmarks.failures import describe_failure
 from benchmarks.onnx2tf import LATEST, onnx2tf_python
 from benchmarks.zoo import build_model
 
@@ -53,8 +54,7 @@ def _make(zoo: Path, model: str, folder: Path, tool: str) -> str:
         return f"more than {_SECONDS} s"
     if done.returncode == 0 and (folder / RIVALS[tool]).exists():
         return ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return f"status {done.returncode}: {lines[-1][:300] if lines else ''}"
+    return describe_failure(done.returncode, done.stderr)
 
 
 def _torch_onnx(zoo: Path, model: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.failures import describe_failure
 from benchmarks.quantization.cases import SUFFIXES, Case, find_case
 from benchmarks.quantization.ours import OURS, quantize_ours
 from benchmarks.quantization.rivals import RIVALS
@@ -32,8 +33,7 @@ def attempt(work: Path, case: str, recipe: str, tool: str) -> Row:
     except subprocess.TimeoutExpired:
         return Row(error=f"more than {_SECONDS} s")
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or [""]
-        return Row(error=f"status {done.returncode}: {said[-1].strip()[:300]}")
+        return Row(error=describe_failure(done.returncode, done.stderr))
     return Row.model_validate_json(done.stdout.splitlines()[-1])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.failures import describe_failure
 from benchmarks.measure import observe
 from benchmarks.quantization.cases import find_case
 from benchmarks.quantization.ours import quantize_ours
@@ -39,8 +40,7 @@ def measure_cost(work: Path, words: tuple[str, ...]) -> Row:
     action, *rest = words
     found = observe([sys.executable, "-m", __name__, action, str(work), *rest])
     if found.status:
-        said = [line for line in found.errors.splitlines() if line.strip()] or [""]
-        return Row(error=f"status {found.status}: {said[-1].strip()[:300]}")
+        return Row(error=describe_failure(found.status, found.errors))
     return Row(seconds=found.wall_seconds, peak_memory_bytes=found.peak_memory_bytes)
 
 

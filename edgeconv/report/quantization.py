@@ -198,13 +198,12 @@ class QuantizationReport(_Model):
     )
 
 
-def build_quantization_report(  # noqa: PLR0913 - one parameter for each thing that the worker does not know
+def build_quantization_report(
     facts: Mapping[str, object],
     *,
     name: str,
     source: Path,
-    artifact: str | None,
-    sha256: str | None,
+    delivered: tuple[str, str] | None,
     quantizer: str,
     command: Iterable[str],
     seconds: float,
@@ -212,7 +211,8 @@ def build_quantization_report(  # noqa: PLR0913 - one parameter for each thing t
     is_cached: bool,
     error: EdgeconvError | None,
 ) -> QuantizationReport:
-    """The report of a quantization, from what its worker tells."""
+    """The report of a quantization, from what its worker tells; of what is delivered the file's name and its SHA-256."""
+    artifact, sha256 = delivered or (None, None)
     data = {
         **facts,
         "edgeconv": edgeconv_version(),

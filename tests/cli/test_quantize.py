@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from edgeconv.api_quantization import quantize
 from edgeconv.artifact import Artifact
+from edgeconv.errors import OutputError
+from edgeconv.report import quantization
 from edgeconv.report.quantization_files import QUANTIZATION_SCHEMA_PATH, quantization_schema
 from tests.cli.conftest import CommandLine, Said
 from tests.cli.quantizable import Shelf, names_in, succeed
@@ -290,6 +293,18 @@ def test_a_name(edgeconv: CommandLine, shelf: Shelf, tmp_path: Path) -> None:
     words = ("--calibration", shelf.calibration, "--name", "tiny", "-o", tmp_path)
     assert succeed(edgeconv, shelf.tflite, *words)["name"] == "tiny"
     assert (tmp_path / "tiny.int8.tflite").exists()
+
+
+def test_an_artifact_whose_report_cannot_be_written_is_not_delivered(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(report: object) -> str:
+        raise OutputError("the page cannot be written", why="No space left on device")
+
+    monkeypatch.setattr(quantization, "render_quantization_page", fail)
+    with pytest.raises(OutputError, match="the page"):
+        quantize(shelf.tflite, recipe="int8-weights", out=tmp_path)
+    assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("kilobytes", [8, 28])

@@ -34,12 +34,12 @@ def store_unsigned(model: ModelProto, operators: Collection[str] | None = None) 
         model: Quantized; what has no zero points stays as it is.
         operators: Names of those whose weights are changed, where a `DequantizeLinear` reads them; all of them unless given.
     """
-    readers = _readers(model)
+    nodes = list(nodes_within(model.graph))
+    read = {name for node in nodes if node.name in (operators or ()) for name in node.input}
     names = {
         name
-        for node in nodes_within(model.graph)
-        if operators is None
-        or any(one.name in operators for one in readers.get(node.output[0], ()))
+        for node in nodes
+        if operators is None or node.output[0] in read
         for name in _integers_of(node)
     }
     for tensor in model.graph.initializer:
@@ -47,14 +47,6 @@ def store_unsigned(model: ModelProto, operators: Collection[str] | None = None) 
             signed = numpy_helper.to_array(tensor).astype(np.int16)
             unsigned = (signed + _SHIFT).astype(np.uint8)
             tensor.CopyFrom(numpy_helper.from_array(unsigned, tensor.name))
-
-
-def _readers(model: ModelProto) -> Mapping[str, list[NodeProto]]:
-    readers: dict[str, list[NodeProto]] = {}
-    for node in nodes_within(model.graph):
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    return readers
 
 
 def _integers_of(node: NodeProto) -> Iterator[str]:

@@ -50,13 +50,11 @@ def embedding_bag_with_padding(
     padding_idx: int | None,
 ) -> list[Tensor | None]:
     """A negative index of the padding counts from the end."""
-    rows = weight.shape[0]
-    padding = None if padding_idx is None else b.like(padding_idx, DType.INT32)
-    if padding is not None and padding_idx is not None and padding_idx < 0:
-        padding = b.op("ADD", padding, b.like(rows, DType.INT32))
-    return _reduced(
-        b, _rows(b, weight, indices, per_sample_weights), indices, offsets, mode, padding
-    )
+    padding: Size | None = padding_idx
+    if padding_idx is not None and padding_idx < 0:
+        padding = weight.shape[0] + padding_idx
+    rows = _rows(b, weight, indices, per_sample_weights)
+    return _reduced(b, rows, indices, offsets, mode, padding)
 
 
 @lower("aten.embedding_bag.default", "aten._embedding_bag", "aten._embedding_bag_forward_only")
@@ -73,10 +71,8 @@ def embedding_bag(
     padding_idx: int = -1,
 ) -> list[Tensor | None]:
     """A negative index of the padding says that there is none."""
-    padding = b.scalar(padding_idx, DType.INT32) if padding_idx >= 0 else None
-    return _reduced(
-        b, _rows(b, weight, indices, per_sample_weights), indices, offsets, mode, padding
-    )
+    rows = _rows(b, weight, indices, per_sample_weights)
+    return _reduced(b, rows, indices, offsets, mode, padding_idx if padding_idx >= 0 else None)
 
 
 def _rows(b: LoweringBuilder, weight: Tensor, indices: Tensor, factors: Tensor | None) -> Tensor:
@@ -90,7 +86,7 @@ def _reduced(
     indices: Tensor,
     offsets: Tensor,
     mode: int,
-    padding: Tensor | None,
+    padding: Size | None,
 ) -> list[Tensor | None]:
     """The sum, mean or maximum of the rows in each bag, but for padding; the other results serve training."""
     b.results = b.results[:1]
@@ -98,7 +94,7 @@ def _reduced(
     if bag_size is None or padding is not None:
         bags = _bag_of_each(b, rows, offsets)
         if padding is not None:  # beyond the last bag, where nothing is read
-            is_padding = b.op("EQUAL", indices, b.cast(padding, indices.dtype))
+            is_padding = b.op("EQUAL", indices, b.like(padding, indices.dtype))
             where = b.reshape(is_padding, bags.shape)
             bags = b.op("SELECT_V2", where, b.like(_bag_count(b, offsets), DType.INT32), bags)
         return [_reduce_bags(b, rows, bags, offsets, mode), None, None, None]

@@ -20,6 +20,7 @@ from edgeconv.lowering.families.indexing import (
     count_up,
     integer_indices,
     order_of_result,
+    pack_columns,
 )
 from edgeconv.lowering.refusal import CannotLowerError
 from edgeconv.lowering.registry import lower
@@ -296,7 +297,7 @@ def nonzero_static(b: LoweringBuilder, x: Tensor, *, size: int, fill_value: int 
     # What is not wanted goes behind the last row, which is cut off.
     rows = b.op("SELECT_V2", b.reshape(is_set, (count,)), order, end)
     written = b.op("SCATTER_ND", b.reshape(rows, (count, 1)), count_up(b, count), shape=(size + 1,))
-    places = b.reshape(b.slice(written, 0, 0, size), (size, 1))
+    places = b.slice(written, 0, 0, size)
     found = b.reduce("SUM", b.cast(is_set, DType.INT32), [], keep_dims=False)
     is_found = b.op("LESS", b.reshape(count_up(b, size), (size, 1)), b.reshape(found, (1, 1)))
     told = b.op(
@@ -306,10 +307,10 @@ def nonzero_static(b: LoweringBuilder, x: Tensor, *, size: int, fill_value: int 
 
 
 def _coordinates(b: LoweringBuilder, places: Tensor, shape: Sequence[Size]) -> Tensor:
-    """[n, rank] from places in a tensor laid flat, [n, 1]."""
+    """[n, rank] from n places in a tensor laid flat."""
     columns: list[Tensor] = []
     for axis, extent in enumerate(shape):
         step = b.like(product(shape[axis + 1 :]), DType.INT32)
         row = b.op("FLOOR_DIV", places, step)
         columns.append(b.op("FLOOR_MOD", row, b.like(extent, DType.INT32)))
-    return b.node("CONCATENATION", columns, axis=1).output
+    return pack_columns(b, columns, places.shape)
