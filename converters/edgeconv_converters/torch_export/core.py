@@ -24,6 +24,7 @@ from edgeconv.plugin.live import LiveCapture, ScriptCall, keep_live
 from edgeconv.signature import Layout, Signature
 from edgeconv.validation.samples import check_names
 from edgeconv_converters.torch_export.bundle import write_reference
+from edgeconv_converters.torch_export.code_on_demand import program_module
 from edgeconv_converters.torch_export.describe import describe_program, describe_runs
 from edgeconv_converters.torch_export.evaluate import run
 from edgeconv_converters.torch_export.exact import exact_runs
@@ -218,7 +219,7 @@ def _side_by_side(subject: Subject, exported: Exported, seed: int) -> Trial:
     request = subject.request()
     return Trial(
         module=subject.flat(),
-        program=None if exported.program is None else exported.program.module(),
+        program=None if exported.program is None else program_module(exported.program),
         signature=replace(request.signature(), dims=exported.dims),
         output_names=subject.plan.names,
         bounded=request.bounded,

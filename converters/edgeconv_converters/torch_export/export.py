@@ -20,6 +20,7 @@ from edgeconv.lowering.retracing import keep_recurrent_operators
 from edgeconv.lowering.sizes import symbol_names, user_placeholders
 from edgeconv.signature import Dim, Signature, TensorSpec
 from edgeconv_converters.torch_export.arrays import dtype_of
+from edgeconv_converters.torch_export.code_on_demand import code_on_demand
 from edgeconv_converters.torch_export.flatten import FlatModule
 from edgeconv_converters.torch_export.refusals import (
     SizeLines,
@@ -139,7 +140,7 @@ def _export(
     *,
     strict: bool = False,
 ) -> ExportedProgram:
-    with torch.no_grad(), _quiet(), keep_recurrent_operators():
+    with torch.no_grad(), _quiet(), keep_recurrent_operators(), code_on_demand():
         return torch.export.export(
             request.module,
             examples,

@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 from edgeconv.plugin.live import find_live
 from edgeconv.validation.reference import Reference, read_reference
 from edgeconv_converters.torch_export.bundle import write_reference
+from edgeconv_converters.torch_export.code_on_demand import program_module
 from edgeconv_converters.torch_export.exact import exact_runs
 from edgeconv_converters.torch_export.layout import read_turned
 from edgeconv_converters.torch_export.trial import Trial
@@ -42,7 +43,7 @@ def add_samples(
     before = read_reference(captured / "reference")
     trial = Trial(
         module=live.module,
-        program=None if live.program is None else live.program.module(),
+        program=None if live.program is None else program_module(live.program),
         signature=live.signature,
         output_names=tuple(spec.name for spec in live.signature.outputs),
         bounded=frozenset(),
