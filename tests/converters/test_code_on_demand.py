@@ -94,8 +94,25 @@ def test_other_threads_and_what_comes_after_are_left_alone() -> None:
             thread = threading.Thread(target=trace)
             thread.start()
             thread.join()
-        with pytest.raises(RuntimeError, match="not been generated"):
-            torch.fx.symbolic_trace(nn.ReLU()).code  # noqa: B018  it is a property that raises
+        assert GraphModule.recompile is not compile_now
 
     assert "relu" in codes[0]
     assert GraphModule.recompile is compile_now
+
+
+def test_code_that_is_read_is_that_of_the_graph() -> None:
+    with code_on_demand():
+        graph = torch.fx.symbolic_trace(nn.Sequential(nn.ReLU(), nn.Tanh()))
+        assert 'getattr(self, "1")' in str(graph)
+        last = next(node for node in graph.graph.nodes if node.target == "1")
+        last.replace_all_uses_with(last.args[0])
+        graph.graph.erase_node(last)
+        graph.recompile()
+        assert "_code" not in vars(graph)
+        assert 'getattr(self, "1")' not in graph.code
+
+    last = next(node for node in graph.graph.nodes if node.target == "0")
+    last.replace_all_uses_with(last.args[0])
+    graph.graph.erase_node(last)
+    graph.recompile()
+    assert 'getattr(self, "0")' not in graph.code

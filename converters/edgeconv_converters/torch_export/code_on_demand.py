@@ -38,11 +38,11 @@ def program_module(program: ExportedProgram) -> GraphModule:
 
 @contextmanager
 def code_on_demand() -> Iterator[None]:
-    """Inside, a graph module of this thread gets its code when it first runs, then or later."""
+    """Inside, a graph module of this thread gets its code when it first runs or is read, then or later."""
     thread = threading.get_ident()
     with _LOCK:
         _THREADS.append(thread)
-        GraphModule.recompile = _recompile  # type: ignore[method-assign,assignment]  # nobody reads the code
+        GraphModule.recompile = _recompile  # type: ignore[method-assign,assignment]  # no caller takes what it returns
     try:
         yield
     finally:
@@ -59,11 +59,20 @@ def _recompile(module: GraphModule) -> PythonCode | None:
     if isinstance(codegen, _PyTreeCodeGen):
         module._in_spec = codegen.pytree_info.in_spec  # noqa: SLF001
         module._out_spec = codegen.pytree_info.out_spec  # noqa: SLF001
+    vars(module).pop("_code", None)
+    type(module)._code = _CodeWhenRead()  # noqa: SLF001
     type(module).forward = _first_forward
     for child in module.children():
         if isinstance(child, GraphModule):
             child.recompile()
     return None
+
+
+class _CodeWhenRead:
+    """Stands on the class, of which each graph module has one of its own, until the module has an attribute of that name."""
+
+    def __get__(self, module: GraphModule, owner: type[GraphModule]) -> str:
+        return _compile(module).src
 
 
 def _first_forward(module: GraphModule, *args: object, **kwargs: object) -> object:
