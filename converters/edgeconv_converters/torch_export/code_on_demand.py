@@ -1,4 +1,4 @@
-"""Has PyTorch write the Python code of graphs when it is run, which most of those that an export makes never are.
+"""Has PyTorch write the Python code of graphs when it is run or read, which that of most graphs an export makes never is.
 
 `torch.fx.GraphModule` generates and compiles the code of its graph whenever that was edited: six times in an export and four
 times in `ExportedProgram.module()`, of which one is run; a tenth of the time of either.
@@ -42,25 +42,26 @@ def code_on_demand() -> Iterator[None]:
     thread = threading.get_ident()
     with _LOCK:
         _THREADS.append(thread)
-        GraphModule.recompile = _recompile  # type: ignore[method-assign,assignment]  # no caller takes what it returns
+        GraphModule.recompile = _recompile  # type: ignore[method-assign,assignment]  # returns no code, which only pickling takes
     try:
         yield
     finally:
         with _LOCK:
             _THREADS.remove(thread)
             if not _THREADS:
-                GraphModule.recompile = _compile  # type: ignore[method-assign]
+                GraphModule.recompile = _compile  # type: ignore[method-assign]  # PyTorch's own again
 
 
 def _recompile(module: GraphModule) -> PythonCode | None:
     if threading.get_ident() not in _THREADS or type(module).recompile is not _recompile:
         return _compile(module)
-    codegen = module.graph._codegen  # noqa: SLF001  what recompile() leaves on a module beside its code
+    # What PyTorch's leaves on a module beside its code; there are no public names for it.
+    codegen = module.graph._codegen  # noqa: SLF001  knows the structure of inputs and outputs
     if isinstance(codegen, _PyTreeCodeGen):
-        module._in_spec = codegen.pytree_info.in_spec  # noqa: SLF001
-        module._out_spec = codegen.pytree_info.out_spec  # noqa: SLF001
+        module._in_spec = codegen.pytree_info.in_spec  # noqa: SLF001  read by export's check of inputs
+        module._out_spec = codegen.pytree_info.out_spec  # noqa: SLF001  read by export's call signature
     vars(module).pop("_code", None)
-    type(module)._code = _CodeWhenRead()  # noqa: SLF001
+    type(module)._code = _CodeWhenRead()  # noqa: SLF001  what `code` and str() read
     type(module).forward = _first_forward
     for child in module.children():
         if isinstance(child, GraphModule):
